@@ -1,0 +1,190 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Whole training steps (gather, forward, loss, backward, optimiser) on one synthetic batch: images per second.
+//   step_bench [--step] [--batch=32,128] [--threads=N] [--precision=float32] [--breakdown] [--plan] [Google Benchmark
+//   flags] [NETWORK...]
+// NETWORK: names of the zoo or files; default: the six of the comparison with PyTorch. --breakdown prints the time by
+// kernel label and what the host adds; --plan prints the steps that a network is compiled to.
+#include <nasturtium/core/error.hpp>
+#include <nasturtium/nn/stepper.hpp>
+
+#include <Kokkos_Core.hpp>
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <sstream>
+
+namespace {
+
+using namespace nasturtium;
+using Time = std::chrono::steady_clock;
+
+/// Time inside kernels, by label, from the callbacks of Kokkos Tools.
+namespace profile {
+struct Entry
+{
+  double seconds = 0;
+  long calls = 0;
+};
+std::map<std::string, Entry> entries;
+std::string label;
+Time::time_point start;
+
+void begin(char const* name, std::uint32_t, std::uint64_t*)
+{
+  label = name;
+  start = Time::now();
+}
+void end(std::uint64_t)
+{
+  auto& entry = entries[label];
+  entry.seconds += std::chrono::duration<double>(Time::now() - start).count();
+  ++entry.calls;
+}
+} // namespace profile
+
+struct Arguments
+{
+  std::vector<int> batches{32, 128};
+  int threads = 0;
+  nn::Precision precision = nn::Precision::float32;
+  bool breakdown = false, plan = false;
+  std::vector<std::string> networks;
+};
+
+Arguments parse(int& argc, char** argv)
+{
+  Arguments arguments;
+  std::vector<char*> rest{argv[0]};
+  for (int i = 1; i < argc; ++i) {
+    std::string const text = argv[i];
+    auto const value = text.substr(std::min(text.size(), text.find('=') + 1));
+    if (text == "--step") continue;
+    if (text.rfind("--batch=", 0) == 0) {
+      arguments.batches.clear();
+      std::istringstream list(value);
+      for (std::string item; std::getline(list, item, ',');)
+        arguments.batches.push_back(std::stoi(item));
+    } else if (text.rfind("--threads=", 0) == 0) {
+      arguments.threads = std::stoi(value);
+    } else if (text.rfind("--precision=", 0) == 0) {
+      require(value == "float32" || value == "float64", "--precision must be float32 or float64, got '", value, "'");
+      if (value == "float64") arguments.precision = nn::Precision::float64;
+    } else if (text == "--breakdown") {
+      arguments.breakdown = true;
+    } else if (text == "--plan") {
+      arguments.plan = true;
+    } else if (text.rfind("--", 0) == 0) {
+      rest.push_back(argv[i]);
+    } else {
+      arguments.networks.push_back(text);
+    }
+  }
+  if (arguments.networks.empty()) arguments.networks = {"mlp", "lenet", "cnn2", "vgg32", "resnet20", "odd"};
+  argc = static_cast<int>(rest.size());
+  std::copy(rest.begin(), rest.end(), argv);
+  return arguments;
+}
+
+nn::Stepper make_stepper(Arguments const& arguments, std::string const& network, int batch)
+{
+  nn::TrainOptions options;
+  options.batch_size = batch;
+  options.precision = arguments.precision;
+  options.optimiser.learning_rate = 0.001;
+  options.optimiser.momentum = 0.9;
+  return nn::Stepper({.threads = arguments.threads}, nn::spec::load_architecture(network), options);
+}
+
+void print_breakdown(Arguments const& arguments, std::string const& network, int batch)
+{
+  auto stepper = make_stepper(arguments, network, batch);
+  stepper.run(5);
+  auto const calibration = Time::now();
+  stepper.run(3);
+  double const guess = std::chrono::duration<double>(Time::now() - calibration).count() / 3;
+  auto const steps = std::clamp<std::int64_t>(static_cast<std::int64_t>(0.5 / guess), 5, 5000);
+  auto const plain_start = Time::now();
+  stepper.run(steps);
+  double const plain = std::chrono::duration<double>(Time::now() - plain_start).count() / static_cast<double>(steps);
+  profile::entries.clear();
+  namespace Tools = Kokkos::Tools::Experimental;
+  Tools::set_begin_parallel_for_callback(profile::begin);
+  Tools::set_end_parallel_for_callback(profile::end);
+  auto const start = Time::now();
+  stepper.run(steps);
+  double const wall = std::chrono::duration<double>(Time::now() - start).count() / static_cast<double>(steps);
+  Tools::set_begin_parallel_for_callback(nullptr);
+  Tools::set_end_parallel_for_callback(nullptr);
+  std::vector<std::pair<std::string, profile::Entry>> rows(profile::entries.begin(), profile::entries.end());
+  std::sort(rows.begin(), rows.end(), [](auto const& a, auto const& b) { return a.second.seconds > b.second.seconds; });
+  std::printf("%s, batch %d: %.1f us a step (%.0f images/s); %.1f us with the profile on\n", network.c_str(), batch,
+              plain * 1e6, batch / plain, wall * 1e6);
+  double kernels = 0;
+  for (auto const& [label, entry] : rows) {
+    double const seconds = entry.seconds / static_cast<double>(steps);
+    kernels += seconds;
+    std::printf("  %9.1f us %5.1f %% %6.1f calls  %s\n", seconds * 1e6, 100 * seconds / wall,
+                static_cast<double>(entry.calls) / static_cast<double>(steps), label.c_str());
+  }
+  std::printf("  %9.1f us %5.1f %%               outside of kernels\n", (wall - kernels) * 1e6,
+              100 * (wall - kernels) / wall);
+}
+
+void step(benchmark::State& state, Arguments const& arguments, std::string const& network, int batch)
+{
+  auto stepper = make_stepper(arguments, network, batch);
+  stepper.run(3);
+  for (auto _ : state)
+    stepper.run(1);
+  state.SetItemsProcessed(state.iterations() * batch);
+}
+
+int run(int argc, char** argv)
+{
+  auto const arguments = parse(argc, argv);
+  nn::Runtime const runtime(argc, argv, arguments.threads);
+  if (arguments.plan || arguments.breakdown) {
+    for (auto const& network : arguments.networks) {
+      if (arguments.plan) {
+        std::cout << network << '\n';
+        for (auto const& line : make_stepper(arguments, network, arguments.batches.front()).plan())
+          std::cout << "  " << line << '\n';
+      }
+      for (int const batch : arguments.batches) {
+        if (arguments.breakdown) print_breakdown(arguments, network, batch);
+      }
+    }
+    return 0;
+  }
+  for (auto const& [key, value] : nn::runtime_description())
+    benchmark::AddCustomContext(key, value);
+  for (auto const& network : arguments.networks) {
+    for (int const batch : arguments.batches) {
+      benchmark::RegisterBenchmark(concat("step/", network, "/mb", batch), step, arguments, network, batch)
+          ->UseRealTime()
+          ->Unit(benchmark::kMicrosecond);
+    }
+  }
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+  try {
+    return run(argc, argv);
+  } catch (std::exception const& error) {
+    std::cerr << "step_bench: " << error.what() << '\n';
+    return 2;
+  }
+}

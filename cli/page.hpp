@@ -1,0 +1,39 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// One HTML page in one file: no script, no request, readable in light and dark, on a phone and in print.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace nasturtium::cli {
+
+/// Builds the page from top to bottom.
+class Page
+{
+public:
+  explicit Page(std::string title);
+
+  void lead(std::string const& text); ///< the one sentence that says what came out
+  void heading(std::string const& text);
+  void paragraph(std::string const& text);
+  /// One figure in two forms: `narrow` is shown on phones, `wide` elsewhere.
+  void svg(std::string const& wide, std::string const& narrow, std::string const& caption);
+  /// Cells as text; `numeric` says which columns are aligned to the right.
+  void table(std::vector<std::string> const& titles, std::vector<std::vector<std::string>> const& rows,
+             std::vector<bool> const& numeric);
+  void pairs(std::vector<std::pair<std::string, std::string>> const& pairs);
+  void code(std::string const& text);
+  /// Text of fixed width that opens on a click (and lies open in print).
+  void details(std::string const& summary, std::string const& text);
+
+  std::string html() const;
+
+private:
+  std::string m_title;
+  std::string m_body;
+};
+
+} // namespace nasturtium::cli

@@ -1,0 +1,63 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Batch normalisation (Ioffe and Szegedy, ICML 2015) over the rows of a (rows, channels) tensor, fused with the
+// activation that follows it and with the residual that is added in between: dst = activation(bn(src) + residual).
+#pragma once
+
+#include <nasturtium/kernels/types.hpp>
+
+namespace nasturtium::kernels {
+
+struct BatchNormShape
+{
+  Index rows = 1; ///< batch * height * width
+  int channels = 1;
+};
+
+/// Bytes of workspace that batch_norm_forward_train or batch_norm_backward needs.
+template <class ExecSpace, class Real>
+std::size_t batch_norm_workspace(BatchNormShape const& shape);
+
+/// Per chunk of moment_chunk_rows rows the mean and the sum of squared deviations of src:
+/// moments is [moment_chunks(rows)][2][channels]. What conv2d_forward and dense_forward give as a by-product.
+template <class ExecSpace, class Real>
+void batch_norm_moments(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
+                        Buffer<ExecSpace, Real> moments);
+
+/// Training: normalises by the batch's mean and biased variance (from `moments`, merged in a fixed order by Chan's
+/// formula), writes both of saved_mean and saved_inverse_deviation (channels), and updates the running statistics as
+/// running = momentum * running + (1 - momentum) * batch, with the unbiased variance (as PyTorch does; its momentum is
+/// one minus ours). `residual` (rows * channels) may be empty. `activation` is identity or relu. dst may be src.
+template <class ExecSpace, class Real>
+void batch_norm_forward_train(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
+                              Buffer<ExecSpace, Real const> moments, Buffer<ExecSpace, Real const> gamma,
+                              Buffer<ExecSpace, Real const> beta, Real epsilon, Real momentum,
+                              Buffer<ExecSpace, Real> running_mean, Buffer<ExecSpace, Real> running_variance,
+                              Buffer<ExecSpace, Real> saved_mean, Buffer<ExecSpace, Real> saved_inverse_deviation,
+                              Buffer<ExecSpace, Real const> residual, Activation activation,
+                              Buffer<ExecSpace, Real> dst);
+
+/// Inference: normalises by the running statistics. dst may be src.
+template <class ExecSpace, class Real>
+void batch_norm_forward_inference(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
+                                  Buffer<ExecSpace, Real const> gamma, Buffer<ExecSpace, Real const> beta, Real epsilon,
+                                  Buffer<ExecSpace, Real const> running_mean,
+                                  Buffer<ExecSpace, Real const> running_variance,
+                                  Buffer<ExecSpace, Real const> residual, Activation activation,
+                                  Buffer<ExecSpace, Real> dst);
+
+/// Backward of the training pass. `src` is its input, `dst` its output (read for the mask of relu alone; may be empty
+/// with identity). Writes gamma_grad and beta_grad; src_grad = (accumulate ? src_grad : 0) + gradient;
+/// residual_grad (empty where there was no residual) = (accumulate_residual ? residual_grad : 0) + masked dst_grad.
+/// src_grad may be dst_grad where neither is accumulated.
+template <class ExecSpace, class Real>
+void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
+                         Buffer<ExecSpace, Real const> dst, Buffer<ExecSpace, Real const> dst_grad,
+                         Buffer<ExecSpace, Real const> gamma, Buffer<ExecSpace, Real const> saved_mean,
+                         Buffer<ExecSpace, Real const> saved_inverse_deviation, Activation activation,
+                         Buffer<ExecSpace, Real> src_grad, bool accumulate, Buffer<ExecSpace, Real> residual_grad,
+                         bool accumulate_residual, Buffer<ExecSpace, Real> gamma_grad,
+                         Buffer<ExecSpace, Real> beta_grad, Workspace<ExecSpace> workspace);
+
+} // namespace nasturtium::kernels

@@ -1,0 +1,181 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "contraction/contraction.hpp"
+
+#include "contraction/cuda.hpp"
+#include "contraction/host.hpp"
+#include "contraction/kokkos_kernels.hpp"
+#include "instantiate.hpp"
+#include "reference/contraction.hpp"
+
+#include <nasturtium/core/error.hpp>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+namespace nasturtium::kernels::impl {
+
+namespace {
+
+bool accept_all(Layer, Pass, Conv2dShape const&)
+{
+  return true;
+}
+bool accept_depthwise(Layer, Pass, Conv2dShape const& shape)
+{
+  return host::is_depthwise(shape);
+}
+#ifdef NASTURTIUM_HAVE_KOKKOSKERNELS
+bool accept_filled_dense(Layer layer, Pass, Conv2dShape const& shape)
+{
+  return layer == Layer::dense && shape.batch > 0;
+}
+#endif
+std::size_t no_workspace(Pass, Conv2dShape const&)
+{
+  return 0;
+}
+
+template <class ExecSpace, class Real>
+void run_reference(ExecSpace const& exec, std::string const& label, Contraction<Real> const& problem,
+                   Workspace<ExecSpace>)
+{
+  reference::run(exec, label, problem);
+}
+
+#ifdef KOKKOS_ENABLE_CUDA
+template <class Real>
+void run_cuda(Kokkos::Cuda const& exec, std::string const& label, Contraction<Real> const& problem,
+              Workspace<Kokkos::Cuda> workspace)
+{
+  cuda::contract<Real>(exec, label, std::span<Contraction<Real> const>(&problem, 1), workspace);
+}
+bool accept_cuda(Layer, Pass pass, Conv2dShape const& shape)
+{
+  return cuda::accepts_shape(pass, shape);
+}
+#endif
+
+/// The ordered list of a space: the first that accepts a problem runs it.
+template <class ExecSpace, class Real>
+constexpr auto implementation_list()
+{
+  using Entry = Implementation<ExecSpace, Real>;
+  constexpr Entry reference{"reference", accept_all, no_workspace, run_reference<ExecSpace, Real>};
+  if constexpr (is_host_space<ExecSpace>) {
+    return std::array{Entry{"depthwise", accept_depthwise, host::depthwise_workspace<ExecSpace, Real>,
+                            host::run_depthwise<ExecSpace, Real>},
+                      Entry{"native", accept_all, host::workspace<ExecSpace, Real>, host::run<ExecSpace, Real>},
+#ifdef NASTURTIUM_HAVE_KOKKOSKERNELS
+                      Entry{"kokkos_kernels", accept_filled_dense, no_workspace, run_kokkos_kernels<ExecSpace, Real>},
+#endif
+                      reference};
+  }
+#ifdef KOKKOS_ENABLE_CUDA
+  else if constexpr (std::is_same_v<ExecSpace, Kokkos::Cuda>) {
+    return std::array{Entry{"tiles", accept_cuda, cuda::workspace<Real>, run_cuda<Real>}, reference};
+  }
+#endif
+  else {
+    return std::array{reference};
+  }
+}
+template <class ExecSpace, class Real>
+inline constexpr auto implementations = implementation_list<ExecSpace, Real>();
+
+/// "nasturtium::conv2d_forward[native]" for every layer, pass and implementation of a space; made once, so that a call
+/// does not touch the heap.
+template <class ExecSpace, class Real>
+std::string const& label(Layer layer, Pass pass, std::size_t implementation)
+{
+  constexpr std::size_t count = implementations<ExecSpace, Real>.size();
+  static auto const labels = [] {
+    std::array<std::string, 2 * 3 * count> made;
+    std::size_t next = 0;
+    for (char const* of : {"conv2d_", "dense_"}) {
+      for (char const* which : {"forward[", "backward_data[", "backward_weights["}) {
+        for (auto const& entry : implementations<ExecSpace, Real>)
+          made[next++] = concat("nasturtium::", of, which, entry.name, "]");
+      }
+    }
+    return made;
+  }();
+  return labels[(static_cast<std::size_t>(layer) * 3 + static_cast<std::size_t>(pass)) * count + implementation];
+}
+
+void check(Conv2dShape const& s)
+{
+  require(s.batch >= 0 && s.in_height > 0 && s.in_width > 0 && s.in_channels > 0 && s.out_channels > 0 &&
+              s.kernel_height > 0 && s.kernel_width > 0 && s.stride_height > 0 && s.stride_width > 0 &&
+              s.dilation_height > 0 && s.dilation_width > 0,
+          "convolution: extents must be positive, got batch ", s.batch, ", input ", s.in_height, "x", s.in_width, "x",
+          s.in_channels, ", ", s.out_channels, " filters ", s.kernel_height, "x", s.kernel_width, ", stride ",
+          s.stride_height, "x", s.stride_width, ", dilation ", s.dilation_height, "x", s.dilation_width);
+  require(s.pad_top >= 0 && s.pad_bottom >= 0 && s.pad_left >= 0 && s.pad_right >= 0,
+          "convolution: padding must not be negative, got ", s.pad_top, " ", s.pad_bottom, " ", s.pad_left, " ",
+          s.pad_right);
+  require(s.groups > 0 && s.in_channels % s.groups == 0 && s.out_channels % s.groups == 0, "convolution: groups ",
+          s.groups, " must divide ", s.in_channels, " input channels and ", s.out_channels, " filters");
+  require(s.in_height + s.pad_top + s.pad_bottom > s.dilation_height * (s.kernel_height - 1) &&
+              s.in_width + s.pad_left + s.pad_right > s.dilation_width * (s.kernel_width - 1),
+          "convolution: kernel ", s.kernel_height, "x", s.kernel_width, " with dilation ", s.dilation_height, "x",
+          s.dilation_width, " is larger than the padded input ", s.in_height + s.pad_top + s.pad_bottom, "x",
+          s.in_width + s.pad_left + s.pad_right);
+}
+
+} // namespace
+
+template <class ExecSpace, class Real>
+void contract(ExecSpace const& exec, Layer layer, std::string_view implementation, Contraction<Real> const& problem,
+              Workspace<ExecSpace> workspace)
+{
+  check(problem.shape);
+  require(problem.activation == Activation::identity || problem.activation == Activation::relu,
+          "contraction: its activation is identity or relu, got ", static_cast<int>(problem.activation));
+  require(!problem.moments || problem.activation == Activation::identity,
+          "contraction: moments go with identity alone");
+  auto const& list = implementations<ExecSpace, Real>;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    auto const& entry = list[i];
+    if (!implementation.empty() && implementation != entry.name) continue;
+    if (!entry.accepts(layer, problem.pass, problem.shape)) continue;
+    std::size_t const needed = entry.workspace(problem.pass, problem.shape);
+    require(workspace.extent(0) >= needed, "contraction: workspace of ", workspace.extent(0), " bytes, ", needed,
+            " needed");
+    entry.run(exec, label<ExecSpace, Real>(layer, problem.pass, i), problem, workspace);
+    return;
+  }
+  fail("contraction: no implementation \"", implementation, "\" for this problem");
+}
+
+template <class ExecSpace, class Real>
+std::size_t contraction_workspace(Layer layer, Pass pass, Conv2dShape const& shape)
+{
+  check(shape);
+  std::size_t bytes = 0;
+  for (auto const& entry : implementations<ExecSpace, Real>) {
+    if (entry.accepts(layer, pass, shape)) bytes = std::max(bytes, entry.workspace(pass, shape));
+  }
+  return bytes;
+}
+
+template <class ExecSpace, class Real>
+std::vector<std::string_view> contraction_implementations(Layer layer, Pass pass, Conv2dShape const& shape)
+{
+  check(shape);
+  std::vector<std::string_view> names;
+  for (auto const& entry : implementations<ExecSpace, Real>) {
+    if (entry.accepts(layer, pass, shape)) names.emplace_back(entry.name);
+  }
+  return names;
+}
+
+#define NASTURTIUM_CONTRACTION(ExecSpace, Real)                                                                        \
+  template void contract<ExecSpace, Real>(ExecSpace const&, Layer, std::string_view, Contraction<Real> const&,         \
+                                          Workspace<ExecSpace>);                                                       \
+  template std::size_t contraction_workspace<ExecSpace, Real>(Layer, Pass, Conv2dShape const&);                        \
+  template std::vector<std::string_view> contraction_implementations<ExecSpace, Real>(Layer, Pass, Conv2dShape const&);
+NASTURTIUM_INSTANTIATE(NASTURTIUM_CONTRACTION)
+
+} // namespace nasturtium::kernels::impl

@@ -1,0 +1,54 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "contraction/cuda.hpp"
+
+#include "contraction/cuda_plan.hpp"
+
+#include <nasturtium/kernels/math_mode.hpp>
+
+#ifdef KOKKOS_ENABLE_CUDA
+
+namespace nasturtium::kernels::impl::cuda {
+
+template <class Real, MathMode mode>
+void launch(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
+            std::byte* workspace);
+
+bool accepts_shape(Pass pass, Conv2dShape const& s)
+{
+  int const columns = (pass == Pass::backward_data ? s.in_channels : s.out_channels) / s.groups;
+  return accepts(s) && (s.groups == 1 || columns >= 8);
+}
+
+template <class Real>
+std::size_t workspace(Pass pass, Conv2dShape const& shape)
+{
+  return workspace_bytes<Real>(pass, shape);
+}
+template std::size_t workspace<float>(Pass, Conv2dShape const&);
+template std::size_t workspace<double>(Pass, Conv2dShape const&);
+
+template <>
+void contract(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<double> const> list,
+              Buffer<Kokkos::Cuda, std::byte> workspace)
+{
+  launch<double, MathMode::full>(exec, label + "[double]", list, workspace.data());
+}
+
+template <>
+void contract(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<float> const> list,
+              Buffer<Kokkos::Cuda, std::byte> workspace)
+{
+  switch (math_mode()) {
+  case MathMode::full:
+    return launch<float, MathMode::full>(exec, label + "[float32]", list, workspace.data());
+  case MathMode::tf32:
+    return launch<float, MathMode::tf32>(exec, label + "[tf32]", list, workspace.data());
+  case MathMode::bf16:
+    return launch<float, MathMode::bf16>(exec, label + "[bf16]", list, workspace.data());
+  }
+}
+
+} // namespace nasturtium::kernels::impl::cuda
+
+#endif

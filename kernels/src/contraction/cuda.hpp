@@ -1,0 +1,32 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The CUDA back end of the contraction, as its callers see it. Light to include: the kernels are in cuda_*.cpp.
+#pragma once
+
+#include "contraction/problem.hpp"
+
+#include <Kokkos_Core.hpp>
+
+#include <span>
+#include <string>
+
+#ifdef KOKKOS_ENABLE_CUDA
+
+namespace nasturtium::kernels::impl::cuda {
+
+/// Whether tiles do well on the shape: not where a group has so few filters that most of a tile would be idle.
+bool accepts_shape(Pass pass, Conv2dShape const& shape);
+
+/// Bytes of workspace of one contraction; of a list, the sum.
+template <class Real>
+std::size_t workspace(Pass pass, Conv2dShape const& shape);
+
+/// Runs contractions of one pass, a population, in as few launches as their tiles allow. float computes in math_mode().
+template <class Real>
+void contract(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
+              Buffer<Kokkos::Cuda, std::byte> workspace);
+
+} // namespace nasturtium::kernels::impl::cuda
+
+#endif

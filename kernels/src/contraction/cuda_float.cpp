@@ -1,0 +1,14 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "contraction/cuda_launch.hpp"
+
+#ifdef KOKKOS_ENABLE_CUDA
+
+namespace nasturtium::kernels::impl::cuda {
+
+template void launch<float, MathMode::full>(Kokkos::Cuda const&, std::string const&,
+                                            std::span<Contraction<float> const>, std::byte*);
+
+} // namespace nasturtium::kernels::impl::cuda
+
+#endif

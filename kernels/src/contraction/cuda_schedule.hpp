@@ -1,0 +1,86 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A population is one launch: problems of one pass whose tiles have one shape are put on a list, the list is passed by
+// value as the kernel's argument (no allocation, no copy, no synchronisation), and a block finds its problem by the
+// number of its tile. What a list is run on is a template parameter, the device or the host's emulation.
+#pragma once
+
+#include "cuda_plan.hpp"
+
+#include <span>
+
+namespace nasturtium::kernels::impl::cuda {
+
+template <class Real>
+struct ProblemList
+{
+  /// Keeps a list within the 4 KiB that every CUDA version takes as an argument.
+  static constexpr int capacity = 9;
+
+  Problem<Real> problem[capacity];
+  int first[capacity + 1] = {}; ///< first tile (or element, in `finish`) of each problem; after the last, their number
+  int count = 0;
+
+  KOKKOS_INLINE_FUNCTION int find(int item) const
+  {
+    int i = 0;
+    while (item >= first[i + 1])
+      ++i;
+    return i;
+  }
+  int items() const { return first[count]; }
+  void add(Problem<Real> const& p, int items)
+  {
+    problem[count] = p;
+    first[count + 1] = first[count] + items;
+    ++count;
+  }
+};
+
+/// Collects problems and launches them: launch.tiles(list, shape, vector), then launch.finish(list) for those with
+/// slices.
+template <class Real, class Launch>
+class Schedule
+{
+public:
+  explicit Schedule(Launch const& launch) : m_launch(launch) {}
+
+  void add(Problem<Real> const& p, TileShape shape, int vector)
+  {
+    if (m_tiles.count > 0 && (m_tiles.count == ProblemList<Real>::capacity || shape != m_shape || vector != m_vector ||
+                              std::int64_t{m_tiles.items()} + p.tiles() > std::numeric_limits<int>::max()))
+      flush();
+    m_shape = shape, m_vector = vector;
+    m_tiles.add(p, p.tiles());
+    if (p.slices > 1) m_sums.add(p, p.groups * p.partial_rows() * p.columns);
+  }
+  void flush()
+  {
+    if (m_tiles.count > 0) m_launch.tiles(m_tiles, m_shape, m_vector);
+    if (m_sums.count > 0) m_launch.finish(m_sums);
+    m_tiles.count = m_sums.count = 0;
+  }
+
+private:
+  Launch const& m_launch;
+  ProblemList<Real> m_tiles, m_sums;
+  TileShape m_shape = TileShape::small;
+  int m_vector = 1;
+};
+
+/// Runs contractions of one pass; the workspace has the sum of their workspace_bytes.
+template <class Real, class Launch>
+void run_list(Launch const& launch, std::span<Contraction<Real> const> list, std::byte* workspace)
+{
+  Schedule<Real, Launch> schedule(launch);
+  for (auto const& c : list) {
+    if (c.shape.batch == 0 && c.pass != Pass::backward_weights) continue; // no pixels; gradients of weights become zero
+    for_each_problem(c, workspace,
+                     [&](Problem<Real> const& p, TileShape shape, int vector) { schedule.add(p, shape, vector); });
+    workspace += workspace_bytes<Real>(c.pass, c.shape);
+  }
+  schedule.flush();
+}
+
+} // namespace nasturtium::kernels::impl::cuda

@@ -1,0 +1,122 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A network on a device: its weights, gradients, optimiser state and activations, and the passes over them.
+#pragma once
+
+#include "network_plan.hpp"
+
+#include <nasturtium/kernels/conv2d.hpp>
+#include <nasturtium/kernels/dense.hpp>
+#include <nasturtium/kernels/loss.hpp>
+#include <nasturtium/kernels/pooling.hpp>
+#include <nasturtium/kernels/types.hpp>
+#include <nasturtium/nn/options.hpp>
+#include <nasturtium/nn/weights.hpp>
+
+#include <span>
+#include <stdexcept>
+
+namespace nasturtium::nn::impl {
+
+/// A network did not fit: its own limit or the device's memory.
+class OutOfMemory : public std::runtime_error
+{
+public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Everything is allocated by the constructor; the passes only enqueue kernels on the instance. Nothing is fenced
+/// except where a member says so.
+template <class ExecSpace, class Real>
+class Network
+{
+public:
+  using RealBuffer = kernels::Buffer<ExecSpace, Real>;
+  using ConstBuffer = kernels::Buffer<ExecSpace, Real const>;
+  using Labels = kernels::Buffer<ExecSpace, std::int32_t const>;
+  using Metrics = kernels::Buffer<ExecSpace, double>;
+
+  /// For batches of exactly the given sizes. `training` adds gradients and `slots` optimiser values per weight; without
+  /// it only inference is possible. Throws Error for an invalid architecture and OutOfMemory where the network needs
+  /// more than `memory_limit` bytes (0: no limit) or than the device has.
+  Network(ExecSpace const& exec, spec::Architecture const& architecture, std::span<int const> batches, bool training,
+          int slots, std::int64_t memory_limit);
+
+  /// Biases and means 0, scales and variances 1, kernels by the named initialiser. Complete at return.
+  void initialise(std::string const& initialiser, std::uint64_t seed);
+
+  /// Copies the given parameters to the device; those that are missing stay as they are. The extents must fit
+  /// (check_weights). Complete at return.
+  void load(Weights const& weights);
+  void load_slot(int slot, Weights const& values);
+
+  /// All parameters, trainable or not, and all values of an optimiser slot. Complete at return.
+  Weights weights() const;
+  Weights slot(int slot) const;
+
+  /// Where the batch of images goes (batch * height * width * channels values), and where the logits are.
+  RealBuffer images(int batch, bool training) const;
+  ConstBuffer logits(int batch, bool training) const;
+
+  /// Training: batch statistics, dropout by (seed, step); else inference.
+  void forward(int batch, bool training, std::uint64_t seed, std::int64_t step) const;
+
+  /// Loss of the last forward pass against labels (or targets); adds to `metrics`. Writes the gradient where training.
+  void loss(int batch, bool training, Labels labels, ConstBuffer targets, double smoothing, int top_k,
+            Metrics metrics) const;
+
+  /// Gradients of all weights, after forward and loss with training. `seed` and `step` as in forward.
+  void backward(int batch, std::uint64_t seed, std::int64_t step) const;
+
+  /// One update of all weights; `step` counts from 1.
+  void update(OptimiserOptions const& options, double learning_rate, std::int64_t step) const;
+
+  Plan const& plan() const { return m_plan; }
+  std::int64_t bytes() const { return m_bytes; }
+  ExecSpace const& exec() const { return m_exec; }
+
+  /// Flat buffers, for tests.
+  RealBuffer flat_weights() const;
+  RealBuffer flat_gradients() const;
+
+private:
+  using Memory = Kokkos::View<std::byte*, Kokkos::LayoutRight, typename ExecSpace::memory_space>;
+
+  ExecSpace m_exec;
+  bool m_training;
+  int m_slot_count;
+  Plan m_plan;
+  std::int64_t m_workspace_bytes = 0, m_bytes = 0;
+  Memory m_weights, m_statistics, m_gradients, m_slots, m_arena, m_workspace, m_norm;
+
+  Layout const& layout(bool training) const { return training ? m_plan.training : m_plan.inference; }
+  spec::Op const& op(Step const& step) const;
+  spec::NodeInfo const& info(Step const& step) const { return m_plan.inferred.nodes[step.info]; }
+
+  RealBuffer piece(Memory const& memory, std::int64_t first, std::int64_t count) const;
+  RealBuffer block(Layout const& layout, int block, std::int64_t count) const;
+  RealBuffer value(Layout const& layout, int value, int batch) const;
+  RealBuffer gradient(int value, int batch) const;
+  RealBuffer parameter(int index) const;
+  RealBuffer parameter_gradient(int index) const;
+  kernels::Workspace<ExecSpace> workspace() const;
+
+  kernels::Conv2dShape conv2d_shape(Step const& step, int batch) const;
+  kernels::DenseShape dense_shape(Step const& step, int batch) const;
+  kernels::Pool2dShape pool_shape(Step const& step, int batch) const;
+
+  std::size_t step_workspace(Step const& step, int batch) const;
+  void measure_workspace(std::span<int const> batches);
+  void allocate(std::int64_t memory_limit);
+
+  void forward_step(int index, int batch, bool training, std::uint64_t seed, std::int64_t step) const;
+  void forward_batch_norm(int index, int batch, bool training) const;
+  void backward_step(int index, int batch, std::uint64_t seed, std::int64_t step) const;
+  void backward_batch_norm(int index, int batch) const;
+
+  void copy_in(Memory const& memory, bool trainable, Weights const& weights) const;
+  void copy_out(Memory const& memory, bool trainable, Weights& weights) const;
+};
+
+} // namespace nasturtium::nn::impl

@@ -1,0 +1,380 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The training of one candidate on one execution space instance.
+#pragma once
+
+#include "train_state.hpp"
+#include "trainer_data.hpp"
+
+#include <nasturtium/core/error.hpp>
+#include <nasturtium/nn/checkpoint.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+
+namespace nasturtium::nn::impl {
+
+/// The caller's wish to stop, asked from any thread; once true it stays so.
+class Interrupt
+{
+public:
+  explicit Interrupt(std::function<bool()> const& wanted) : m_wanted(wanted) {}
+
+  bool poll()
+  {
+    if (m_latched.load(std::memory_order_relaxed)) return true;
+    if (!m_wanted) return false;
+    std::lock_guard const lock(m_mutex);
+    if (m_wanted()) m_latched = true;
+    return m_latched;
+  }
+
+  void latch() { m_latched = true; }
+
+private:
+  std::function<bool()> const& m_wanted;
+  std::mutex m_mutex;
+  std::atomic<bool> m_latched = false;
+};
+
+/// A data set and its splits on the device, shared by all candidates.
+template <class ExecSpace>
+struct ResidentDataset
+{
+  datasets::Dataset const& dataset;
+  ResidentSamples<ExecSpace> train, validation;
+  std::vector<std::int32_t> host_identity;
+  Resident<ExecSpace, std::int32_t> identity;
+
+  ResidentDataset(ExecSpace const& exec, datasets::Dataset const& set)
+      : dataset(set), train(exec, set.train), validation(exec, set.validation),
+        host_identity(identity_order(std::max(set.train.count, set.validation.count))),
+        identity(exec, host_identity, "nasturtium::dataset::identity")
+  {
+  }
+  ResidentDataset(ResidentDataset const&) = delete;
+  ResidentDataset& operator=(ResidentDataset const&) = delete;
+};
+
+class Clock
+{
+public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - m_start).count(); }
+
+private:
+  std::chrono::steady_clock::time_point m_start = std::chrono::steady_clock::now();
+};
+
+template <class ExecSpace, class Real>
+class CandidateTraining
+{
+public:
+  /// Allocates all that the training needs. Throws Error for whatever does not fit and OutOfMemory.
+  CandidateTraining(ExecSpace const& exec, ResidentDataset<ExecSpace> const& data, Candidate const& candidate,
+                    int index, Interrupt& interrupt)
+      : m_exec(exec), m_data(data), m_candidate(candidate), m_options(candidate.options), m_index(index),
+        m_interrupt(interrupt), m_batch_size(batch_size(candidate.options, data)),
+        m_steps_per_epoch((data.train.count + m_batch_size - 1) / m_batch_size), m_total(total_steps()),
+        m_classification(candidate.architecture.classes > 0),
+        m_top_k(std::max(1, std::min(candidate.options.top_k, candidate.architecture.classes))),
+        m_network(exec, candidate.architecture, all_batch_sizes(), true,
+                  static_cast<int>(slot_names(m_options.optimiser.kind).size()), m_options.memory_limit_bytes),
+        m_maker(exec, data.dataset, m_batch_size), m_log(exec, metric_capacity)
+  {
+    if (candidate.resume_from) {
+      restore(*candidate.resume_from);
+    } else {
+      m_network.initialise(m_options.initialiser, m_options.seed);
+      if (candidate.initial_weights) m_network.load(*candidate.initial_weights);
+    }
+  }
+
+  TrainResult run()
+  {
+    auto const [status, reason] = train();
+    TrainResult result;
+    result.status = status;
+    result.reason = reason;
+    auto const state = capture();
+    result.reports = m_reports;
+    result.weights = std::shared_ptr<Weights const>(state, &state->weights);
+    result.state = state;
+    result.seconds = m_seconds + m_validation_seconds;
+    return result;
+  }
+
+private:
+  /// Steps between two looks at the losses; bounds the delay after which a divergence is noticed.
+  static constexpr int metric_capacity = 256;
+
+  ExecSpace m_exec;
+  ResidentDataset<ExecSpace> const& m_data;
+  Candidate const& m_candidate;
+  TrainOptions const& m_options;
+  int m_index;
+  Interrupt& m_interrupt;
+  int m_batch_size;
+  std::int64_t m_steps_per_epoch, m_total;
+  bool m_classification;
+  int m_top_k;
+  Network<ExecSpace, Real> m_network;
+  BatchMaker<ExecSpace, Real> m_maker;
+  MetricLog<ExecSpace> m_log;
+  std::vector<MetricSums> m_pending; ///< of the steps since the last report
+  std::int64_t m_step = 0;           ///< steps done
+  int m_order_epoch = -1;            ///< that m_order belongs to
+  std::vector<std::int32_t> m_host_order;
+  Resident<ExecSpace, std::int32_t> m_order;
+  double m_best_loss = std::numeric_limits<double>::infinity();
+  int m_stale_validations = 0;
+  double m_seconds = 0, m_validation_seconds = 0;
+  std::vector<EpochReport> m_reports;
+
+  using Outcome = std::pair<Status, std::string>;
+
+  static int batch_size(TrainOptions const& options, ResidentDataset<ExecSpace> const& data)
+  {
+    return static_cast<int>(std::min<std::int64_t>(options.batch_size, data.train.count));
+  }
+
+  std::int64_t total_steps() const
+  {
+    auto const steps = m_steps_per_epoch * m_options.epochs;
+    return m_options.max_steps > 0 ? std::min(steps, m_options.max_steps) : steps;
+  }
+
+  std::vector<int> all_batch_sizes() const
+  {
+    auto sizes = batch_sizes(m_data.train.count, m_batch_size);
+    auto const more = batch_sizes(m_data.validation.count, m_batch_size);
+    sizes.insert(sizes.end(), more.begin(), more.end());
+    return sizes;
+  }
+
+  void restore(TrainState const& state)
+  {
+    check_resumable(state, m_candidate.architecture, m_options, "resume_from");
+    require(state.samples == m_data.train.count && state.dataset_checksum == m_data.dataset.checksum,
+            "resume_from: the state belongs to another data set (", state.samples, " training samples, checksum '",
+            state.dataset_checksum, "')");
+    m_network.load(state.weights);
+    for (std::size_t slot = 0; slot < state.slots.size(); ++slot) {
+      m_network.load_slot(static_cast<int>(slot), state.slots[slot]);
+    }
+    m_step = state.step;
+    m_pending = state.pending;
+    m_best_loss = state.best_loss;
+    m_stale_validations = state.stale_validations;
+    m_seconds = state.seconds;
+    m_validation_seconds = state.validation_seconds;
+    m_reports = state.reports;
+    for (auto& report : m_reports)
+      report.candidate = m_index;
+  }
+
+  std::shared_ptr<TrainState const> capture() const
+  {
+    auto const state = std::make_shared<TrainState>();
+    state->architecture = m_candidate.architecture;
+    state->options = m_options;
+    state->dataset_checksum = m_data.dataset.checksum;
+    state->samples = m_data.train.count;
+    state->step = m_step;
+    state->weights = m_network.weights();
+    for (std::size_t slot = 0; slot < slot_names(m_options.optimiser.kind).size(); ++slot) {
+      state->slots.push_back(m_network.slot(static_cast<int>(slot)));
+    }
+    state->pending = m_pending;
+    state->best_loss = m_best_loss;
+    state->stale_validations = m_stale_validations;
+    state->seconds = m_seconds;
+    state->validation_seconds = m_validation_seconds;
+    state->reports = m_reports;
+    return state;
+  }
+
+  /// Whether a report is due after so many steps, and its epoch.
+  bool report_due(std::int64_t step) const
+  {
+    auto const within = step % m_steps_per_epoch;
+    bool const half = m_options.validations_per_epoch == 2 && within == (m_steps_per_epoch + 1) / 2;
+    return within == 0 || half || step == m_total;
+  }
+
+  double report_epoch(std::int64_t step) const
+  {
+    auto const within = step % m_steps_per_epoch;
+    auto const epoch = static_cast<double>(step / m_steps_per_epoch);
+    if (m_options.validations_per_epoch == 2 && within == (m_steps_per_epoch + 1) / 2 && within > 0) return epoch + 0.5;
+    return epoch + static_cast<double>(within) / static_cast<double>(m_steps_per_epoch);
+  }
+
+  double rate(std::int64_t step) const
+  {
+    return learning_rate_at(m_options.schedule, m_options.optimiser.learning_rate, step, m_steps_per_epoch,
+                            m_steps_per_epoch * m_options.epochs);
+  }
+
+  void take_order(int epoch)
+  {
+    if (m_options.order == Order::sequential || m_order_epoch == epoch) return;
+    m_exec.fence("nasturtium::trainer: last epoch's order is free");
+    m_host_order = shuffled_order(m_data.train.count, m_options.seed, epoch);
+    m_order = {m_exec, m_host_order, "nasturtium::trainer::order"};
+    m_order_epoch = epoch;
+  }
+
+  void enqueue_step()
+  {
+    auto const epoch = static_cast<int>(m_step / m_steps_per_epoch);
+    take_order(epoch);
+    auto const first = m_step % m_steps_per_epoch * m_batch_size;
+    int const batch = static_cast<int>(std::min<std::int64_t>(m_batch_size, m_data.train.count - first));
+    auto const indices = m_options.order == Order::sequential ? m_data.identity.buffer() : m_order.buffer();
+    m_maker.make(m_data.train, m_options.augment, m_options.seed, epoch, indices, first, batch,
+                 m_network.images(batch, true));
+    m_network.forward(batch, true, m_options.seed, m_step);
+    m_network.loss(batch, true, m_maker.labels(batch), m_maker.targets(batch), m_options.label_smoothing, m_top_k,
+                   m_log.next());
+    m_network.backward(batch, m_options.seed, m_step);
+    m_network.update(m_options.optimiser, rate(m_step), m_step + 1);
+    ++m_step;
+  }
+
+  /// Waits for the steps so far and takes their metrics; false where a loss is not finite (then `bad_step` is its
+  /// step).
+  bool read_log(std::int64_t& bad_step)
+  {
+    auto const known = m_pending.size();
+    m_log.read(m_pending);
+    auto step = m_step - static_cast<std::int64_t>(m_pending.size() - known);
+    for (std::size_t i = known; i < m_pending.size(); ++i) {
+      ++step;
+      double const loss = m_pending[i][0] / m_pending[i][3];
+      if (m_candidate.log_steps) {
+        for (auto* const listener : m_candidate.listeners)
+          listener->on_step(m_index, step, loss);
+      }
+      if (!std::isfinite(loss)) {
+        bad_step = step;
+        return false;
+      }
+    }
+    return true;
+  }
+
+  Outcome train()
+  {
+    Clock clock;
+    double const seconds_before = m_seconds;
+    double other_seconds = 0; // since the clock's start, not spent on training steps
+    auto const update_seconds = [&] { m_seconds = seconds_before + clock.seconds() - other_seconds; };
+    std::int64_t bad_step = 0;
+    auto const diverged = [&] {
+      return Outcome{Status::diverged, concat("the loss of step ", bad_step, " is not finite")};
+    };
+    // Leaves between two reports: all steps so far are done and accounted for.
+    auto const leave = [&](Status status, std::string const& reason) {
+      bool const finite = read_log(bad_step);
+      update_seconds();
+      return finite ? Outcome{status, reason} : diverged();
+    };
+    if (m_options.early_stopping_patience > 0 && m_stale_validations >= m_options.early_stopping_patience) {
+      return {Status::early_stopped, "the training had stopped early before it was resumed"};
+    }
+    while (m_step < m_total) {
+      if (m_interrupt.poll()) return leave(Status::interrupted, concat("interrupted after step ", m_step));
+      if (double const limit = m_options.time_limit_seconds; limit > 0) {
+        update_seconds();
+        if (m_seconds + m_validation_seconds >= limit) {
+          return leave(Status::time_limit, concat("the time limit of ", limit, " s was reached after step ", m_step));
+        }
+      }
+      enqueue_step();
+      bool const due = report_due(m_step);
+      if (!due && !m_log.full()) continue;
+      if (!read_log(bad_step)) {
+        update_seconds();
+        return diverged();
+      }
+      if (!due) continue;
+      update_seconds();
+      double const before = clock.seconds();
+      auto const outcome = report();
+      other_seconds += clock.seconds() - before;
+      if (outcome.first != Status::completed && m_step < m_total) return outcome;
+    }
+    return {Status::completed, {}};
+  }
+
+  /// Validates and tells the listeners; completed means that nobody wants to stop.
+  Outcome report()
+  {
+    EpochReport report;
+    report.candidate = m_index;
+    report.epoch = report_epoch(m_step);
+    report.step = m_step;
+    report.learning_rate = rate(m_step - 1);
+    MetricSums sums{};
+    for (auto const& step : m_pending) {
+      for (std::size_t i = 0; i < sums.size(); ++i)
+        sums[i] += step[i];
+    }
+    m_pending.clear();
+    auto const trained = to_metrics(sums, m_classification);
+    report.train_loss = trained.loss;
+    report.train_accuracy = trained.accuracy;
+    report.train_top_k = trained.top_k;
+    auto const validated = validate();
+    report.validation_loss = validated.loss;
+    report.validation_accuracy = validated.accuracy;
+    report.validation_top_k = validated.top_k;
+    report.seconds = m_seconds;
+    report.validation_seconds = m_validation_seconds;
+    m_reports.push_back(report);
+
+    Outcome outcome{Status::completed, {}};
+    if (m_options.early_stopping_patience > 0) {
+      bool const better = report.validation_loss < m_best_loss;
+      m_stale_validations = better ? 0 : m_stale_validations + 1;
+      if (better) m_best_loss = report.validation_loss;
+      if (m_stale_validations >= m_options.early_stopping_patience) {
+        outcome = {Status::early_stopped, concat("no better validation loss than ", m_best_loss, " in ",
+                                                 m_stale_validations, " validations, at epoch ", report.epoch)};
+      }
+    }
+    bool stop = false, pause = false;
+    for (auto* const listener : m_candidate.listeners) {
+      auto const decision = listener->on_report(report);
+      stop = stop || decision == Decision::stop;
+      pause = pause || decision == Decision::pause;
+    }
+    if (m_candidate.share_state && !m_candidate.listeners.empty()) {
+      auto const state = capture();
+      for (auto* const listener : m_candidate.listeners)
+        listener->on_state(m_index, state);
+    }
+    if (stop) return {Status::stopped, concat("a listener stopped it at epoch ", report.epoch)};
+    if (outcome.first == Status::completed && pause) {
+      return {Status::paused, concat("a listener paused it at epoch ", report.epoch)};
+    }
+    return outcome;
+  }
+
+  Metrics validate()
+  {
+    if (m_data.validation.count == 0) return {};
+    Clock const clock;
+    infer_split(m_network, m_maker, m_data.validation, m_data.identity.buffer(), m_batch_size, m_top_k, m_log.next(),
+                [](std::int64_t, int) {});
+    std::vector<MetricSums> sums;
+    m_log.read(sums);
+    m_validation_seconds += clock.seconds();
+    return to_metrics(sums[0], m_classification);
+  }
+};
+
+} // namespace nasturtium::nn::impl

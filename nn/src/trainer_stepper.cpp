@@ -1,0 +1,159 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <nasturtium/nn/stepper.hpp>
+
+#include "population.hpp"
+#include "trainer_candidate.hpp"
+
+#include <nasturtium/core/philox.hpp>
+
+namespace nasturtium::nn {
+
+class Stepper::Implementation
+{
+public:
+  virtual ~Implementation() = default;
+  virtual void run(std::int64_t steps) = 0;
+  virtual double loss() const = 0;
+  virtual impl::Plan const& plan() const = 0;
+  virtual std::int64_t bytes() const = 0;
+};
+
+namespace {
+
+/// One batch of random bytes and labels (or targets).
+datasets::Dataset make_batch(spec::Architecture const& architecture, TrainOptions const& options)
+{
+  datasets::Dataset dataset;
+  dataset.name = "stepper";
+  dataset.height = architecture.input.height;
+  dataset.width = architecture.input.width;
+  dataset.channels = architecture.input.channels;
+  dataset.classes = architecture.classes;
+  dataset.target_width = architecture.regression;
+  auto& samples = dataset.train;
+  samples.count = options.batch_size;
+  auto const word = [&](std::int64_t i) {
+    return random_block(options.seed, Purpose::synthetic, 0, static_cast<std::uint64_t>(i)).word[0];
+  };
+  std::int64_t index = 0;
+  samples.bytes.resize(samples.count * dataset.sample_size());
+  for (auto& value : samples.bytes)
+    value = static_cast<std::uint8_t>(word(index++) >> 24);
+  if (dataset.classes > 0) {
+    samples.labels.resize(samples.count);
+    for (auto& label : samples.labels) {
+      label = static_cast<std::int32_t>(to_below(word(index++), static_cast<std::uint32_t>(dataset.classes)));
+    }
+  } else {
+    samples.targets.resize(samples.count * dataset.target_width);
+    for (auto& target : samples.targets)
+      target = to_unit_float(word(index++));
+  }
+  // Mean and deviation of uniform bytes.
+  dataset.mean.assign(dataset.channels, 127.5f);
+  dataset.deviation.assign(dataset.channels, 73.9f);
+  return dataset;
+}
+
+template <class ExecSpace, class Real>
+class StepperOn final : public Stepper::Implementation
+{
+public:
+  StepperOn(ExecSpace const& exec, spec::Architecture const& architecture, TrainOptions const& options)
+      : m_exec(exec), m_options(options), m_dataset(make_batch(architecture, options)), m_data(exec, m_dataset),
+        m_top_k(std::max(1, std::min(options.top_k, architecture.classes))),
+        m_network(exec, architecture, impl::batch_sizes(options.batch_size, options.batch_size), true,
+                  static_cast<int>(impl::slot_names(options.optimiser.kind).size()), options.memory_limit_bytes),
+        m_maker(exec, m_dataset, options.batch_size),
+        m_metrics(Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string("nasturtium::stepper::metrics")),
+                  2 * kernels::metric_count)
+  {
+    kernels::fill<ExecSpace, double>(exec, 0.0, kernels::Buffer<ExecSpace, double>(m_metrics.data(), m_metrics.size()));
+    m_network.initialise(options.initialiser, options.seed);
+  }
+
+  void run(std::int64_t steps) override
+  {
+    int const batch = m_options.batch_size;
+    for (std::int64_t i = 0; i < steps; ++i) {
+      // The last step's metrics go to sums of their own.
+      bool const last = i + 1 == steps;
+      kernels::Buffer<ExecSpace, double> const metrics(m_metrics.data() + (last ? kernels::metric_count : 0),
+                                                       kernels::metric_count);
+      if (last) kernels::fill<ExecSpace, double>(m_exec, 0.0, metrics);
+      m_maker.make(m_data.train, m_options.augment, m_options.seed, 0, m_data.identity.buffer(), 0, batch,
+                   m_network.images(batch, true));
+      m_network.forward(batch, true, m_options.seed, m_step);
+      m_network.loss(batch, true, m_maker.labels(batch), m_maker.targets(batch), m_options.label_smoothing, m_top_k,
+                     metrics);
+      m_network.backward(batch, m_options.seed, m_step);
+      m_network.update(m_options.optimiser, m_options.optimiser.learning_rate, m_step + 1);
+      ++m_step;
+    }
+    m_exec.fence("nasturtium::stepper: steps done");
+  }
+
+  double loss() const override
+  {
+    auto const host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), m_metrics);
+    return host(kernels::metric_count) / host(kernels::metric_count + 3);
+  }
+
+  impl::Plan const& plan() const override { return m_network.plan(); }
+  std::int64_t bytes() const override { return m_network.bytes(); }
+
+private:
+  ExecSpace m_exec;
+  TrainOptions m_options;
+  datasets::Dataset m_dataset;
+  impl::ResidentDataset<ExecSpace> m_data;
+  int m_top_k;
+  impl::Network<ExecSpace, Real> m_network;
+  impl::BatchMaker<ExecSpace, Real> m_maker;
+  Kokkos::View<double*, Kokkos::LayoutRight, typename ExecSpace::memory_space> m_metrics;
+  std::int64_t m_step = 0;
+};
+
+} // namespace
+
+Stepper::Stepper(TrainerOptions const& trainer, spec::Architecture const& architecture, TrainOptions const& options)
+{
+  check(options);
+  spec::infer(architecture);
+  impl::with_backend(trainer.backend, [&]<class ExecSpace>() {
+    auto const exec = impl::make_instance<ExecSpace>(trainer.threads);
+    try {
+      if (options.precision == Precision::float64) {
+        m_implementation = std::make_unique<StepperOn<ExecSpace, double>>(exec, architecture, options);
+      } else {
+        m_implementation = std::make_unique<StepperOn<ExecSpace, float>>(exec, architecture, options);
+      }
+    } catch (impl::OutOfMemory const& error) {
+      fail("stepper: ", error.what());
+    }
+  });
+}
+
+Stepper::~Stepper() = default;
+Stepper::Stepper(Stepper&&) noexcept = default;
+Stepper& Stepper::operator=(Stepper&&) noexcept = default;
+
+void Stepper::run(std::int64_t steps)
+{
+  m_implementation->run(steps);
+}
+double Stepper::loss() const
+{
+  return m_implementation->loss();
+}
+std::vector<std::string> Stepper::plan() const
+{
+  return impl::describe(m_implementation->plan());
+}
+std::int64_t Stepper::bytes() const
+{
+  return m_implementation->bytes();
+}
+
+} // namespace nasturtium::nn

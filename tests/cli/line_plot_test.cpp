@@ -1,0 +1,118 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "line_plot.hpp"
+#include "page.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <cmath>
+#include <limits>
+
+using namespace nasturtium::cli;
+
+namespace {
+
+// Every element that is opened is closed in the right order, and no attribute holds markup.
+bool well_formed(std::string const& text)
+{
+  std::vector<std::string> open;
+  for (std::size_t i = text.find('<'); i != std::string::npos; i = text.find('<', i + 1)) {
+    std::size_t const end = text.find('>', i);
+    if (end == std::string::npos) return false;
+    std::string const tag = text.substr(i + 1, end - i - 1);
+    if (tag.empty() || tag.find('<') != std::string::npos) return false;
+    if (tag[0] == '?' || tag[0] == '!' || tag.back() == '/') continue;
+    std::string const name = tag.substr(tag[0] == '/' ? 1 : 0, tag.find(' ') - (tag[0] == '/' ? 1 : 0));
+    if (name == "meta" || name == "link") continue;
+    if (tag[0] != '/')
+      open.push_back(name);
+    else if (open.empty() || open.back() != name)
+      return false;
+    else
+      open.pop_back();
+  }
+  return open.empty();
+}
+
+LinePlot example()
+{
+  LinePlot plot;
+  plot.title = "a < b & \"c\"";
+  plot.x_label = "epoch";
+  plot.y_label = "accuracy, %";
+  plot.series = {{"one", {{1, 80}, {2, 85}, {3, 90}}, 0, false},
+                 {"two", {{1, 81}, {2, 86}, {3, 90.1}}, 1, false},
+                 {"one", {{1, 70}, {3, std::numeric_limits<double>::quiet_NaN()}}, 0, true}};
+  return plot;
+}
+
+} // namespace
+
+TEST_CASE("ticks are round, enclose the data and are about as many as asked for")
+{
+  CHECK(round_ticks(0, 10, 5) == std::vector<double>{0, 2, 4, 6, 8, 10});
+  for (double const low : {-1234.5, -1.0, 0.0, 0.013, 70.2, 1e6})
+    for (double const width : {1e-6, 0.3, 7.0, 19.9, 12345.0})
+      for (int const count : {3, 6, 10}) {
+        auto const ticks = round_ticks(low, low + width, count);
+        REQUIRE(ticks.size() >= 2);
+        CHECK(ticks.front() <= low + 1e-6 * width);
+        CHECK(ticks.back() >= low + width - 1e-6 * width);
+        CHECK(ticks.size() <= static_cast<std::size_t>(count) + 3);
+        double const step = ticks[1] - ticks[0], mantissa = step / std::pow(10, std::floor(std::log10(step) + 1e-6));
+        bool const round =
+            std::abs(mantissa - 1) < 1e-3 || std::abs(mantissa - 2) < 1e-3 || std::abs(mantissa - 5) < 1e-3;
+        CHECK(round);
+      }
+  CHECK(round_ticks(3, 3, 5).size() >= 2); // a single value
+  auto const whole = round_ticks(1, 3, 8, true);
+  CHECK(whole == std::vector<double>{1, 2, 3});
+}
+
+TEST_CASE("a plot is well-formed SVG with title, description, labels and no value that is not finite")
+{
+  for (bool const standalone : {true, false}) {
+    std::string const svg = to_svg(example(), standalone);
+    CHECK(well_formed(svg));
+    CHECK(svg.find("a &lt; b &amp; &quot;c&quot;</title>") != std::string::npos);
+    CHECK(svg.find("<desc") != std::string::npos);
+    CHECK(svg.find("prefers-color-scheme") != std::string::npos);
+    CHECK(svg.find("nan") == std::string::npos);
+    CHECK(svg.find("inf") == std::string::npos);
+    CHECK(svg.find("http") == svg.find("http://www.w3.org/2000/svg")); // asks nobody for anything
+  }
+  LinePlot nothing;
+  CHECK(well_formed(to_svg(nothing, true)));
+  CHECK(to_svg(nothing, true).find("no values") != std::string::npos);
+}
+
+TEST_CASE("labels at line ends do not cover each other")
+{
+  std::string const svg = to_svg(example(), true);
+  auto const y_of = [&](std::string const& label) {
+    std::size_t const end = svg.find(">" + label + "</text>");
+    REQUIRE(end != std::string::npos);
+    std::size_t const at = svg.rfind(" y=\"", end);
+    return std::stod(svg.substr(at + 4));
+  };
+  CHECK(std::abs(y_of("one") - y_of("two")) >= 16.9);
+}
+
+TEST_CASE("a page is one well-formed file that asks for nothing")
+{
+  Page page("t <i>");
+  page.lead("1 < 2");
+  page.heading("h");
+  page.table({"a", "b\""}, {{"x & y", "1"}}, {false, true});
+  page.svg(to_svg(example(), false), to_svg(example(), false), "caption");
+  page.pairs({{"k", "<v>"}});
+  page.code("x < y\n");
+  page.details("more", "text");
+  std::string const html = page.html();
+  CHECK(well_formed(html));
+  CHECK(html.find("<i>") == std::string::npos);
+  CHECK(html.find("x &amp; y") != std::string::npos);
+  CHECK(html.find("src=") == std::string::npos);
+  CHECK(html.find("https:") == std::string::npos);
+  CHECK(html.find("<script") == std::string::npos);
+}

@@ -1,0 +1,250 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// No policy, no neighbour and no thread count changes a bit of a result, and a step allocates, fences and copies
+// nothing.
+#include "support/small_data.hpp"
+
+#include <nasturtium/nn/stepper.hpp>
+
+#include <Kokkos_Core.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+#include <atomic>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+using namespace nasturtium;
+using namespace nasturtium::nn;
+using namespace nasturtium::test;
+
+namespace {
+
+Candidate candidate(spec::Architecture const& architecture, std::uint64_t seed)
+{
+  Candidate it;
+  it.architecture = architecture;
+  it.options.epochs = 1;
+  it.options.batch_size = 12;
+  it.options.optimiser.learning_rate = 0.01;
+  it.options.seed = seed;
+  return it;
+}
+
+/// Counts what the Kokkos Tools interface tells.
+namespace counts {
+std::atomic<int> kernels, allocations, deallocations, copies, fences, foreign_labels;
+std::mutex mutex;
+std::vector<std::string> labels;
+std::set<std::string> fence_labels;
+
+void check_label(char const* label)
+{
+  // The copies of set-up and reports are Kokkos' own kernels.
+  if (std::string(label).find("nasturtium::") == 0 || std::string(label).find("Kokkos::Impl::host_space_deepcopy") == 0)
+    return;
+  ++foreign_labels;
+  std::lock_guard const lock(mutex);
+  labels.push_back(label);
+}
+void kernel(char const* label, std::uint32_t, std::uint64_t*)
+{
+  ++kernels;
+  check_label(label);
+}
+void allocation(Kokkos_Profiling_SpaceHandle, char const* label, void const*, std::uint64_t)
+{
+  ++allocations;
+  check_label(label);
+}
+void deallocation(Kokkos_Profiling_SpaceHandle, char const*, void const*, std::uint64_t)
+{
+  ++deallocations;
+}
+void copy(Kokkos_Profiling_SpaceHandle, char const*, void const*, Kokkos_Profiling_SpaceHandle, char const*,
+          void const*, std::uint64_t)
+{
+  ++copies;
+}
+void fence(char const* label, std::uint32_t, std::uint64_t*)
+{
+  // With callbacks set, Kokkos fences around every kernel for their sake.
+  if (std::string(label).find("Profile Tool Fence") != std::string::npos) return;
+  ++fences;
+  std::lock_guard const lock(mutex);
+  fence_labels.insert(label);
+}
+
+struct Snapshot
+{
+  int kernels, allocations, deallocations, copies, fences;
+};
+
+/// Counts while it lives.
+class Scope
+{
+public:
+  Scope()
+  {
+    kernels = allocations = deallocations = copies = fences = foreign_labels = 0;
+    labels.clear();
+    fence_labels.clear();
+    namespace Tools = Kokkos::Tools::Experimental;
+    Tools::set_begin_parallel_for_callback(kernel);
+    Tools::set_begin_parallel_reduce_callback(kernel);
+    Tools::set_begin_parallel_scan_callback(kernel);
+    Tools::set_allocate_data_callback(allocation);
+    Tools::set_deallocate_data_callback(deallocation);
+    Tools::set_begin_deep_copy_callback(copy);
+    Tools::set_begin_fence_callback(fence);
+  }
+  ~Scope()
+  {
+    namespace Tools = Kokkos::Tools::Experimental;
+    Tools::set_begin_parallel_for_callback(nullptr);
+    Tools::set_begin_parallel_reduce_callback(nullptr);
+    Tools::set_begin_parallel_scan_callback(nullptr);
+    Tools::set_allocate_data_callback(nullptr);
+    Tools::set_deallocate_data_callback(nullptr);
+    Tools::set_begin_deep_copy_callback(nullptr);
+    Tools::set_begin_fence_callback(nullptr);
+  }
+  static Snapshot now() { return {kernels, allocations, deallocations, copies, fences}; }
+};
+} // namespace counts
+
+} // namespace
+
+TEST_CASE("population: policies, neighbours and thread counts do not change a bit, for every network of the zoo")
+{
+  int const threads = Kokkos::DefaultHostExecutionSpace().concurrency();
+  for (auto const& name : spec::zoo_names()) {
+    auto const architecture = spec::load_architecture(name);
+    auto dataset = patch_dataset(architecture.input, std::max(2, architecture.classes), 30, 12);
+    if (architecture.regression > 0) {
+      dataset.classes = 0;
+      dataset.target_width = architecture.regression;
+      for (auto* const samples : {&dataset.train, &dataset.validation}) {
+        for (auto const label : samples->labels) {
+          for (int i = 0; i < architecture.regression; ++i)
+            samples->targets.push_back(static_cast<float>(label + i));
+        }
+        samples->labels.clear();
+      }
+    }
+    std::vector<Candidate> const population{candidate(architecture, 1), candidate(small_network(), 2),
+                                            candidate(architecture, 3)};
+    auto const together = train({}, population, dataset);
+    auto const apart = train({.policy = PopulationPolicy::one_per_core}, population, dataset);
+    auto const alone = train({.threads = 1}, std::span(population).subspan(2), dataset);
+    INFO(name << ", " << threads << " threads");
+    CHECK(together[1].status == Status::invalid); // another input: its neighbours do not mind
+    CHECK(apart[1].status == Status::invalid);
+    REQUIRE(together[0].status == Status::completed);
+    CHECK(same_bits(together[0], apart[0]));
+    CHECK(same_bits(together[2], apart[2]));
+    CHECK(same_bits(together[2], alone[0]));
+    CHECK_FALSE(same_bits(*together[0].weights, *together[2].weights));
+  }
+}
+
+TEST_CASE("population: all backends of the build train")
+{
+  auto const dataset = patch_dataset({8, 8, 1}, 4, 60, 20);
+  std::vector<Candidate> const population{candidate(small_network(), 1), candidate(small_network(), 2)};
+  for (auto const backend : available_backends()) {
+    auto const a = train({.backend = backend}, population, dataset);
+    auto const b = train({.backend = backend, .policy = PopulationPolicy::one_per_core}, population, dataset);
+    CHECK(a[0].status == Status::completed);
+    CHECK(same_bits(a[0], b[0]));
+    CHECK(same_bits(a[1], b[1]));
+  }
+}
+
+TEST_CASE("population: more candidates than cores, an empty one")
+{
+  auto const dataset = patch_dataset({8, 8, 1}, 4, 30, 10);
+  std::vector<Candidate> population;
+  for (int i = 0; i < 7; ++i)
+    population.push_back(candidate(small_network(), i % 3));
+  auto const results = train({.policy = PopulationPolicy::one_per_core}, population, dataset);
+  REQUIRE(results.size() == 7);
+  for (int i = 0; i < 7; ++i) {
+    CHECK(same_bits(results[i], results[i % 3]));
+    CHECK(results[i].reports.at(0).candidate == i);
+  }
+  CHECK(train({}, {}, dataset).empty());
+}
+
+TEST_CASE("step: nothing is allocated, fenced or copied, and every label has the prefix")
+{
+  for (auto const& name : spec::zoo_names()) {
+    TrainOptions options;
+    options.batch_size = 4;
+    options.optimiser.clip_norm = 1;
+    options.augment = {2, true, 2};
+    counts::Scope const scope; // set-up included: its labels are checked as well
+    Stepper stepper({}, spec::load_architecture(name), options);
+    stepper.run(1); // the fence at its end is the only one
+    auto const a = scope.now();
+    stepper.run(1);
+    auto const b = scope.now();
+    stepper.run(3);
+    auto const c = scope.now();
+    INFO(name);
+    for (auto const& label : counts::fence_labels)
+      UNSCOPED_INFO(label);
+    CHECK(b.kernels > a.kernels);
+    CHECK(c.kernels - b.kernels - 1 == 3 * (b.kernels - a.kernels - 1)); // one fill per run
+    CHECK(c.allocations == a.allocations);
+    CHECK(c.deallocations == a.deallocations);
+    CHECK(c.copies == a.copies);
+    CHECK(c.fences - b.fences == b.fences - a.fences); // three steps fence as often as one
+    CHECK(b.fences - a.fences == 1);
+    for (auto const& label : counts::labels)
+      UNSCOPED_INFO(label);
+    CHECK(counts::foreign_labels == 0);
+  }
+}
+
+TEST_CASE("step: a training of twice as many steps allocates, copies and fences no more")
+{
+  auto const architecture = small_network();
+  auto const measure = [&](std::int64_t samples) {
+    auto const dataset = patch_dataset({8, 8, 1}, 4, samples, 0);
+    auto it = candidate(architecture, 1);
+    counts::Scope const scope;
+    auto const before = scope.now();
+    auto const result = train_one(it, dataset);
+    auto const after = scope.now();
+    REQUIRE(result.reports.at(0).step == samples / 12);
+    for (auto const& label : counts::labels)
+      UNSCOPED_INFO(label);
+    CHECK(counts::foreign_labels == 0);
+    return counts::Snapshot{after.kernels - before.kernels, after.allocations - before.allocations,
+                            after.deallocations - before.deallocations, after.copies - before.copies,
+                            after.fences - before.fences};
+  };
+  auto const few = measure(120), many = measure(240);
+  CHECK(many.kernels > few.kernels);
+  CHECK(many.allocations == few.allocations);
+  CHECK(many.deallocations == few.deallocations);
+  CHECK(many.copies == few.copies);
+  CHECK(many.fences == few.fences);
+}
+
+TEST_CASE("stepper: the loss of the same batch falls")
+{
+  TrainOptions options;
+  options.batch_size = 16;
+  options.optimiser.learning_rate = 0.01;
+  Stepper stepper({}, spec::load_architecture("lenet"), options);
+  stepper.run(1);
+  double const first = stepper.loss();
+  stepper.run(20);
+  CHECK(stepper.loss() < first);
+  CHECK(stepper.bytes() > 0);
+  CHECK_FALSE(stepper.plan().empty());
+}
