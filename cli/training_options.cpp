@@ -15,7 +15,7 @@ void add_training_options(CLI::App& app, nn::TrainOptions& options)
   number("--epochs", options.epochs, "N", "Passes over the training samples")->group(group);
   number("--batch-size,--batch", options.batch_size, "N", "Samples per step; the last batch of an epoch may be smaller")
       ->group(group);
-  number("--steps", options.max_steps, "N", "Stop after so many steps; 0: no limit")->group(group);
+  number("--steps", options.max_steps, "N", "Train so many steps (schedules end there too); 0: no limit")->group(group);
   number("--seed", options.seed, "N", "Seed of initial weights, order, dropout and augmentation")->group(group);
   add_choice<nn::Order>(app, "--order", options.order,
                         {{"shuffled", nn::Order::shuffled}, {"sequential", nn::Order::sequential}},

@@ -214,8 +214,7 @@ private:
 
   double rate(std::int64_t step) const
   {
-    return learning_rate_at(m_options.schedule, m_options.optimiser.learning_rate, step, m_steps_per_epoch,
-                            m_steps_per_epoch * m_options.epochs);
+    return learning_rate_at(m_options.schedule, m_options.optimiser.learning_rate, step, m_steps_per_epoch, m_total);
   }
 
   void take_order(int epoch)

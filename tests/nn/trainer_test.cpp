@@ -165,6 +165,11 @@ TEST_CASE("trainer: half epochs, fractions and step limits")
   CHECK(result.reports.back().step == 7);
   CHECK(result.reports.back().epoch == 1.4);
   CHECK(steps_of(*result.state) == 7);
+  // A schedule ends where the training does: at a twentieth of the peak after 7 steps, not after the 10 of two epochs.
+  it.options.schedule.kind = ScheduleKind::one_cycle;
+  it.options.schedule.final_fraction = 0.05;
+  result = train_one(it, data());
+  CHECK(std::abs(result.reports.back().learning_rate - 0.05 * it.options.optimiser.learning_rate) < 1e-12);
 }
 
 TEST_CASE("trainer: batches of one, of more than there is, and a rest of one")

@@ -67,7 +67,7 @@ struct TrainOptions
   int top_k = 5;                       ///< of the second accuracy; clamped to the classes
   int validations_per_epoch = 1;       ///< 1, or 2 for half epochs
   int early_stopping_patience = 0;     ///< validations without a better loss; 0: off
-  std::int64_t max_steps = 0;          ///< 0: no limit
+  std::int64_t max_steps = 0;          ///< 0: no limit; where it ends the training, schedules end there too
   double time_limit_seconds = 0;       ///< 0: none
   std::int64_t memory_limit_bytes = 0; ///< 0: none
 };
