@@ -39,4 +39,6 @@ case $what in
   *) echo "nasturtium bench: unknown benchmark '$what'" >&2; usage >&2; exit 2 ;;
 esac
 ./nasturtium build openmp "$program"
+# A core type that was set for the sake of some old OpenBLAS would slow the contender down: let it choose its own.
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 exec ./nasturtium shell "build/openmp/bench/$program" "$@"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Where a result comes from: written beside every result file as NAME.provenance.json."""
 
+import ctypes
 import json
 import os
 import platform
@@ -11,6 +12,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
+
+
+def openblas_core() -> str:
+    """The kernels that the OpenBLAS of this process chose."""
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        path = line.split()[-1]
+        if "openblas" in path and path.startswith("/"):
+            library = ctypes.CDLL(path)
+            library.openblas_get_corename.restype = ctypes.c_char_p
+            return library.openblas_get_corename().decode()
+    return "none"
 
 
 def provenance() -> dict[str, str]:
@@ -27,6 +39,7 @@ def provenance() -> dict[str, str]:
         "pytorch": torch.__version__,
         "pytorch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "pytorch_onednn": onednn.group(1) if onednn else "none",
+        "pytorch_openblas_core": openblas_core(),
         "python": platform.python_version(),
     }
 

@@ -7,8 +7,10 @@ set -euo pipefail
 NASTURTIUM_COMMAND="bench/peers/$(basename "$0") $*"
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 NASTURTIUM_GIT=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-[[ -z $(git status --porcelain --untracked-files=no 2>/dev/null) ]] || NASTURTIUM_GIT+=" (modified)"
+[[ -z $(git status --porcelain --untracked-files=no -- ":!results" 2>/dev/null) ]] || NASTURTIUM_GIT+=" (modified)"
 export NASTURTIUM_GIT NASTURTIUM_COMMAND
+# A core type that was set for the sake of some old OpenBLAS would slow the peer down: let it choose its own.
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 work=build/peers
 mkdir -p "$work"
 
