@@ -34,7 +34,7 @@ struct Network
 };
 
 // Epochs that take about three minutes together on two cores.
-constexpr Network networks[] = {{"lenet", 5}, {"cnn2", 3}};
+constexpr Network networks[] = {{"lenet", 6}, {"cnn2", 6}};
 
 struct Options
 {
