@@ -14,6 +14,7 @@ Speed of our own kernels and steps (OPTIONS are Google Benchmark's, e.g. --bench
   kernels        convolutions, dense layers, GEMM: GFLOP/s and percent of the peak measured in the same run
   memory         batch norm, pooling, activations, losses, optimisers, augmentation: GB/s
   steps          whole training steps of the six networks: images/s
+  results        all three, whole; results/speed/{kernels,memory,steps}-own.csv take the tables (some minutes)
 
 Side by side with others, interleaved in one run; results/ takes the tables (the first call sets PyTorch up, a minute):
   peers-steps    training steps against PyTorch                   [--rounds N] [--seconds X] [NET...]
@@ -25,20 +26,36 @@ Measure on a quiet machine; OMP_NUM_THREADS and OMP_PROC_BIND are passed on.
 EOT
 }
 
+declare -A programs=([kernels]=contraction_bench [memory]=memory_bench [steps]=step_bench)
+# A core type that was set for the sake of some old OpenBLAS would slow the contender down: let it choose its own.
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
+
+# run_all: every benchmark once, the tables to results/speed/.
+run_all() {
+  local git kind json
+  git=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+  [[ -z $(git status --porcelain --untracked-files=no -- ':!results' 2>/dev/null) ]] || git+=" (modified)"
+  export NASTURTIUM_GIT=$git
+  ./nasturtium build openmp "${programs[@]}"
+  for kind in kernels memory steps; do
+    json=build/$kind.json
+    ./nasturtium shell "build/openmp/bench/${programs[$kind]}" --benchmark_min_time=0.05s --benchmark_out="$json" >"build/$kind.bench.log"
+    ./nasturtium shell python3 bench/results.py "$json" "results/speed/$kind-own.csv" "./nasturtium bench results"
+  done
+}
+
 what=${1:-}
 shift || true
 case $what in
-  kernels) program=contraction_bench ;;
-  memory) program=memory_bench ;;
-  steps) program=step_bench ;;
+  kernels | memory | steps)
+    ./nasturtium build openmp "${programs[$what]}"
+    exec ./nasturtium shell "build/openmp/bench/${programs[$what]}" "$@"
+    ;;
+  results) run_all ;;
   peers-steps) exec bench/peers/speed.sh "$@" ;;
   peers-kernels) exec bench/peers/kernels.sh "$@" ;;
   parity | accuracy) exec "bench/peers/$what.sh" "$@" ;;
-  -h | --help | help) usage; exit 0 ;;
+  -h | --help | help) usage ;;
   '') usage >&2; exit 2 ;;
   *) echo "nasturtium bench: unknown benchmark '$what'" >&2; usage >&2; exit 2 ;;
 esac
-./nasturtium build openmp "$program"
-# A core type that was set for the sake of some old OpenBLAS would slow the contender down: let it choose its own.
-unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
-exec ./nasturtium shell "build/openmp/bench/$program" "$@"

@@ -99,7 +99,8 @@ RunDirectory prepare(std::string const& path, RunConfig const& config, Provenanc
       try {
         auto directory = RunDirectory::open(path);
         if (to_json(directory.config()) == to_json(config)) return directory;
-      } catch (Error const&) { // of another version, or damaged: replaced as well
+      } catch (Error const& error) { // of another version, or damaged
+        std::cerr << "nasturtium: " << path << " is begun again: " << error.what() << '\n';
       }
     }
     fs::remove_all(path);

@@ -105,7 +105,8 @@ std::size_t cell_of(SyntheticOptions const& options, int h, int w, int c)
 {
   int const rows = std::min(grid, options.height), columns = std::min(grid, options.width);
   int const row = h * rows / options.height, column = w * columns / options.width;
-  return static_cast<std::size_t>((row * columns + column) * options.channels + c);
+  return static_cast<std::size_t>(row * columns + column) * static_cast<std::size_t>(options.channels) +
+         static_cast<std::size_t>(c);
 }
 
 std::vector<std::vector<int>> class_images(SyntheticOptions const& options)

@@ -36,10 +36,7 @@ struct Conv2dShape
     return Index{kernel_height} * kernel_width * (in_channels / groups) * out_channels;
   }
   /// Floating-point operations of one pass, padded taps counted, a multiply-add as two.
-  constexpr double flops() const
-  {
-    return 2.0 * out_rows() * kernel_height * kernel_width * (in_channels / groups) * out_channels;
-  }
+  constexpr double flops() const { return 2.0 * static_cast<double>(out_rows()) * static_cast<double>(weights_size()); }
 };
 
 /// Bytes of workspace that conv2d_forward needs.
