@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: nasturtium contributors
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Fills the tables of the documents from the files under results/: what stands between `<!-- table NAME -->` and
+`<!-- end -->` is written anew.
+
+usage: bench/tables.py [--check]     with --check nothing is written; exit status 1 where a document differs
+"""
+
+import csv
+import statistics
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LAYERS = {"c01": "3->32 @32, stem", "c02": "1->32 @28, stem", "c15": "1->20 @28, 5x5, stem", "c03": "16->16 @32", "c04": "32->32 @32",
+          "c05": "64->64 @16", "c06": "128->128 @8", "c07": "256->256 @8", "c08": "64->64 @16, 1x1", "c09": "24->40 @16",
+          "c10": "20->50 @12, 5x5 valid", "c11": "20->50 @12, 5x5", "c26": "40->50 @16, 5x5", "c13": "16->32 @32, stride 2",
+          "c14": "32->64 @16, stride 2", "c16": "16->32 @32, 1x1, stride 2", "c12d": "64 @16, depthwise"}
+PASSES = ("forward", "backward_data", "backward_weights")
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    with open(ROOT / "results" / name, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def table(head: list[str], lines: list[list[str]], text_columns: int = 1) -> list[str]:
+    rule = ["---"] * text_columns + ["--:"] * (len(head) - text_columns)
+    return ["| " + " | ".join(line) + " |" for line in (head, rule, *lines)]
+
+
+def steps() -> list[str]:
+    lines = [[r["network"], r["batch"], f"{float(r['nasturtium_images_per_second']):,.0f}",
+              f"{float(r['pytorch_images_per_second']):,.0f}",
+              f"{float(r['ratio']):.2f} ± {float(r['ratio_spread']):.2f}"] for r in rows("speed/steps.csv")]
+    ratios = [float(r["ratio"]) for r in rows("speed/steps.csv")]
+    return [*table(["network", "batch", "nasturtium", "PyTorch", "ratio"], lines), "",
+            f"Geometric mean of the ratios {statistics.geometric_mean(ratios):.2f}, smallest {min(ratios):.2f}."]
+
+
+def kernels() -> list[str]:
+    """Ratio to oneDNN's faster layout, batch 32 and 128."""
+    found = {(r["layer"], r["batch"], r["pass"]): float(r["ratio"]) for r in rows("speed/kernels.csv")}
+    cell = lambda layer, one: " / ".join(f"{found[layer, b, one]:.2f}" if (layer, b, one) in found else "-" for b in ("32", "128"))
+    return table(["layer", *(p.replace("_", "-") for p in PASSES)], [[f"{n} {text}", *(cell(n, p) for p in PASSES)] for n, text in LAYERS.items()])
+
+
+def own() -> list[str]:
+    """Percent of the multiply-add peak of the same run, batch 32."""
+    found = {tuple(r["name"].split("/")): float(r["%peak"]) for r in rows("speed/kernels-own.csv")}
+    def cell(layer: str, one: str) -> str:
+        values = [v for k, v in found.items() if k[:4] == ("conv", layer, one, "mb32")]
+        return f"{max(values):.0f}" if values else "-"
+    return table(["layer", *(p.replace("_", "-") for p in PASSES)], [[f"{n} {text}", *(cell(n, p) for p in PASSES)] for n, text in LAYERS.items()])
+
+
+def gemm() -> list[str]:
+    """Speed over OpenBLAS' in the same run."""
+    found = {r["name"]: float(r["GFLOP/s"]) for r in rows("speed/kernels-own.csv")}
+    lines = []
+    for kind, shape, batches in [("dense", f"f{i:02}", ("mb32", "mb128")) for i in range(1, 10)] + [
+            ("matmul", s, (f"mb{s.split('x')[0]}",)) for s in ("256x3072x512", "128x3136x128", "256x256x256", "512x512x512", "1024x1024x1024")]:
+        cells = []
+        for one in PASSES:
+            names = [f"{kind}/{shape}/{one}/{batch}/" for batch in batches]
+            cells.append(" / ".join(f"{found[n + 'native'] / found[n + 'cblas']:.2f}" for n in names))
+        lines.append([f"{kind} {shape}", *cells])
+    return table(["shape", *(p.replace("_", "-") for p in PASSES)], lines)
+
+
+def accuracy() -> list[str]:
+    lines = []
+    for path in sorted((ROOT / "results/accuracy").glob("*.csv")):
+        per: dict[str, list[float]] = {}
+        for r in rows(f"accuracy/{path.name}"):
+            per.setdefault(r["framework"], []).append(float(r["test_accuracy"]))
+        for framework, values in per.items():
+            lines.append([path.stem, framework, " ".join(f"{v:.2f}" for v in values), f"{statistics.mean(values):.2f}"])
+    return table(["network", "framework", "test accuracy % of each seed", "mean"], lines, 2)
+
+
+def parity() -> list[str]:
+    lines = [[r["case"], r["precision"], f"{float(r['max_loss_deviation']):.1e}", f"{float(r['statistics_deviation']):.1e}", r["bar"]]
+             for r in rows("parity/summary.csv")]
+    return table(["case", "precision", "loss", "batch-norm statistics", "bar"], lines, 2)
+
+
+TABLES = {"steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity}
+
+
+def filled(path: Path) -> str:
+    lines: list[str] = []
+    inside = False
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line == "<!-- end -->":
+            inside = False
+        if not inside:
+            lines.append(line)
+        if line.startswith("<!-- table ") and line.endswith(" -->"):
+            name = line.removeprefix("<!-- table ").removesuffix(" -->")
+            if name not in TABLES:
+                sys.exit(f"{path.relative_to(ROOT)}: no table is called '{name}' ({', '.join(TABLES)})")
+            lines += TABLES[name]()
+            inside = True
+    if inside:
+        sys.exit(f"{path.relative_to(ROOT)}: a table has no '<!-- end -->'")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    if sys.argv[1:] not in ([], ["--check"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    differs = [path for path in DOCUMENTS if filled(path) != path.read_text(encoding="utf-8")]
+    for path in differs:
+        if sys.argv[1:]:
+            print(f"{path.relative_to(ROOT)}: its tables are not those of results/ (run bench/tables.py)")
+        else:
+            path.write_text(filled(path), encoding="utf-8")
+    return 1 if differs and sys.argv[1:] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
