@@ -94,7 +94,7 @@ datasets::Dataset load(DataChoice const& data)
 // A run of the same configuration that was interrupted goes on; anything else that a demo left is replaced.
 RunDirectory prepare(std::string const& path, RunConfig const& config, Provenance const& provenance, bool afresh)
 {
-  if (RunDirectory::exists(path)) {
+  if (RunFolder::exists(path)) {
     if (!afresh) {
       try {
         auto directory = RunDirectory::open(path);
@@ -254,7 +254,7 @@ int demo(Invocation const& call)
   bool afresh = true;
   for (auto const& network : networks)
     afresh =
-        afresh && RunDirectory::exists(in_out(network.name)) && is_file(in_out(concat(network.name, "/weights.h5")));
+        afresh && RunFolder::exists(in_out(network.name)) && is_file(in_out(concat(network.name, "/weights.h5")));
   auto const provenance = provenance_of(call, options.seed, trainer.backend,
                                         {{"dataset", dataset.name}, {"dataset_checksum", dataset.checksum}});
 

@@ -81,43 +81,6 @@ Outcome parse_outcome(json::Value const& value, std::string const& where)
   return outcome;
 }
 
-// The metrics of a report by name, in the order of the columns of curves.csv.
-using Field = std::pair<char const*, double nn::EpochReport::*>;
-constexpr Field metrics[] = {{"train_loss", &nn::EpochReport::train_loss},
-                             {"train_accuracy", &nn::EpochReport::train_accuracy},
-                             {"train_top_k", &nn::EpochReport::train_top_k},
-                             {"validation_loss", &nn::EpochReport::validation_loss},
-                             {"validation_accuracy", &nn::EpochReport::validation_accuracy},
-                             {"validation_top_k", &nn::EpochReport::validation_top_k},
-                             {"learning_rate", &nn::EpochReport::learning_rate},
-                             {"seconds", &nn::EpochReport::seconds},
-                             {"validation_seconds", &nn::EpochReport::validation_seconds}};
-
-double value_of(nn::EpochReport const& report)
-{
-  for (double const value :
-       {report.validation_accuracy, report.validation_loss, report.train_accuracy, report.train_loss})
-    if (std::isfinite(value)) return value;
-  return nan;
-}
-
-std::string curves_header()
-{
-  std::vector<std::string> fields{"id", "epoch", "value", "step"};
-  for (auto const& [title, member] : metrics)
-    fields.emplace_back(title);
-  return csv_line(fields);
-}
-
-std::string curves_row(std::string const& id, nn::EpochReport const& report)
-{
-  auto const number = [](double value) { return std::isnan(value) ? std::string() : shortest(value); };
-  std::vector<std::string> fields{id, number(report.epoch), number(value_of(report)), std::to_string(report.step)};
-  for (auto const& [title, member] : metrics)
-    fields.push_back(number(report.*member));
-  return csv_line(fields);
-}
-
 std::string join(std::string const& folder, std::string const& file)
 {
   return (fs::path(folder) / file).string();
@@ -208,78 +171,31 @@ RunConfig parse_run_config(json::Value const& value, std::string const& source)
   return config;
 }
 
-RunDirectory::RunDirectory(std::string path, RunConfig config) : m_path(std::move(path)), m_config(std::move(config))
+RunDirectory::RunDirectory(RunFolder folder, RunConfig config)
+    : m_folder(std::move(folder)), m_config(std::move(config))
 {
-  m_lock = ::open(m_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  require(m_lock >= 0, m_path, ": ", std::strerror(errno));
-  if (::flock(m_lock, LOCK_EX | LOCK_NB) != 0) {
-    ::close(m_lock);
-    fail(m_path, ": another process works on this run");
-  }
-}
-
-RunDirectory::RunDirectory(RunDirectory&& other) noexcept
-    : m_path(std::move(other.m_path)), m_config(std::move(other.m_config)), m_lock(std::exchange(other.m_lock, -1)),
-      m_curves(std::exchange(other.m_curves, -1)), m_journal(std::move(other.m_journal))
-{
-}
-
-RunDirectory::~RunDirectory()
-{
-  if (m_curves >= 0) ::close(m_curves);
-  if (m_lock >= 0) ::close(m_lock);
-}
-
-bool RunDirectory::exists(std::string const& path)
-{
-  return is_file(join(path, "config.json"));
 }
 
 RunDirectory RunDirectory::create(std::string const& path, RunConfig const& config, Provenance const& provenance)
 {
-  std::error_code error;
-  if (fs::exists(fs::symlink_status(path, error))) {
-    require(fs::is_directory(path, error), path, ": is not a folder");
-    require(!exists(path), path, ": holds a run already (nasturtium train --resume ", path, " continues it)");
-    require(fs::is_empty(path, error) && !error, path, ": the folder is not empty; a run wants a folder of its own");
-  }
-  fs::path target = fs::absolute(path).lexically_normal();
-  if (target.filename().empty()) target = target.parent_path();
-  std::vector<fs::path> made; // what to take away again if something fails
-  for (fs::path parent = target.parent_path(); !parent.empty() && !fs::exists(parent, error);
-       parent = parent.parent_path()) {
-    made.push_back(parent);
-    if (parent == parent.parent_path()) break;
-  }
-  // Made under another name, so that a folder with a run's name always holds a run.
-  fs::path const temporary = target.parent_path() / concat(".", target.filename().string(), ".", ::getpid(), ".tmp");
-  try {
-    create_directories(temporary.string());
-    if (config.candidates.size() > 1)
-      for (auto const& candidate : config.candidates)
-        create_directories((temporary / candidate.id).string());
-    write_file((temporary / "provenance.json").string(), json::pretty(to_json(provenance)));
-    write_file((temporary / "config.json").string(), json::pretty(to_json(config)));
-    require(::rename(temporary.c_str(), target.c_str()) == 0, path, ": cannot make the folder: ", std::strerror(errno));
-  } catch (...) {
-    fs::remove_all(temporary, error);
-    for (auto const& parent : made)
-      fs::remove(parent, error); // only if empty
-    throw;
-  }
-  return RunDirectory(path, config);
+  RunFolder::Content content{
+      {{"provenance.json", json::pretty(to_json(provenance))}, {"config.json", json::pretty(to_json(config))}}, {}};
+  if (config.candidates.size() > 1)
+    for (auto const& candidate : config.candidates)
+      content.folders.push_back(candidate.id);
+  return RunDirectory(RunFolder::create(path, content, "nasturtium train --resume"), config);
 }
 
 RunDirectory RunDirectory::open(std::string const& path)
 {
-  require(exists(path), path, ": is not the folder of a run (there is no config.json)");
-  std::string const file = join(path, "config.json");
-  return RunDirectory(path, parse_run_config(json::parse_file(file), file));
+  RunFolder folder = RunFolder::open(path);
+  std::string const file = folder.file("config.json");
+  return RunDirectory(std::move(folder), parse_run_config(json::parse_file(file), file));
 }
 
 std::string RunDirectory::folder(std::size_t candidate) const
 {
-  return m_config.candidates.size() == 1 ? m_path : join(m_path, m_config.candidates.at(candidate).id);
+  return m_config.candidates.size() == 1 ? path() : join(path(), m_config.candidates.at(candidate).id);
 }
 
 std::string RunDirectory::file(std::size_t candidate, std::string const& name) const
@@ -290,7 +206,7 @@ std::string RunDirectory::file(std::size_t candidate, std::string const& name) c
 std::map<std::string, Outcome> RunDirectory::outcomes() const
 {
   std::map<std::string, Outcome> found;
-  std::string const path = join(m_path, "journal.jsonl");
+  std::string const path = m_folder.file("journal.jsonl");
   if (!is_file(path)) return found;
   std::int64_t line = 0;
   for (auto const& event : read_journal(path)) {
@@ -306,18 +222,14 @@ std::map<std::string, Outcome> RunDirectory::outcomes() const
 std::vector<std::pair<std::string, nn::EpochReport>> RunDirectory::reports() const
 {
   std::vector<std::pair<std::string, nn::EpochReport>> found;
-  std::string const path = join(m_path, "journal.jsonl");
+  std::string const path = m_folder.file("journal.jsonl");
   if (!is_file(path)) return found;
   std::map<std::pair<std::string, std::int64_t>, std::size_t> position;
   std::int64_t line = 0;
   for (auto const& event : read_journal(path)) {
     json::Reader reader(event, concat(path, ":", ++line));
     if (reader.string("event") != "report") continue;
-    nn::EpochReport report;
-    report.epoch = number_or_nan(reader, "epoch");
-    report.step = reader.integer("step", 0, most);
-    for (auto const& [title, member] : metrics)
-      report.*member = number_or_nan(reader, title);
+    nn::EpochReport const report = nn::parse_report(reader);
     // A report that was made again after a kill replaces the first.
     auto const [entry, is_new] = position.try_emplace({reader.string("id"), report.step}, found.size());
     if (is_new)
@@ -330,19 +242,16 @@ std::vector<std::pair<std::string, nn::EpochReport>> RunDirectory::reports() con
 
 std::string curves_csv(std::vector<std::pair<std::string, nn::EpochReport>> const& reports)
 {
-  std::string text = curves_header();
+  std::string text = nn::curves_header();
   for (auto const& [id, report] : reports)
-    text += curves_row(id, report);
+    text += nn::curves_row(id, report);
   return text;
 }
 
 void RunDirectory::begin(std::vector<std::pair<std::string, nn::EpochReport>> const& kept)
 {
-  std::string const curves = join(m_path, "curves.csv");
-  write_file(curves, curves_csv(kept));
-  m_curves = ::open(curves.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-  require(m_curves >= 0, curves, ": ", std::strerror(errno));
-  m_journal = std::make_unique<JournalWriter>(join(m_path, "journal.jsonl"));
+  m_curves = std::make_unique<AppendFile>(m_folder.file("curves.csv"), curves_csv(kept));
+  m_journal = std::make_unique<JournalWriter>(m_folder.file("journal.jsonl"));
 }
 
 void RunDirectory::record(json::Object event)
@@ -356,14 +265,10 @@ void RunDirectory::report(std::string const& id, nn::EpochReport const& report)
   json::Object event;
   event["event"] = "report";
   event["id"] = id;
-  event["epoch"] = report.epoch;
-  event["step"] = report.step;
-  for (auto const& [title, member] : metrics)
-    event[title] = or_null(report.*member);
+  json::Object const fields = nn::to_json(report);
+  event.insert(fields.begin(), fields.end());
   record(std::move(event));
-  std::string const row = curves_row(id, report);
-  if (::write(m_curves, row.data(), row.size()) != static_cast<ssize_t>(row.size()))
-    fail(join(m_path, "curves.csv"), ": ", std::strerror(errno));
+  m_curves->append(nn::curves_row(id, report));
 }
 
 void check_writable(std::string const& path, std::string const& option)

@@ -11,7 +11,10 @@
 #include "program.hpp"
 #include "training_options.hpp"
 
+#include <nasturtium/core/file.hpp>
 #include <nasturtium/core/journal.hpp>
+#include <nasturtium/core/run_folder.hpp>
+#include <nasturtium/nn/report.hpp>
 #include <nasturtium/nn/trainer.hpp>
 
 #include <map>
@@ -74,15 +77,8 @@ public:
   static RunDirectory create(std::string const& path, RunConfig const& config, Provenance const& provenance);
   /// Opens the folder of an earlier run.
   static RunDirectory open(std::string const& path);
-  /// True where the folder holds a run.
-  static bool exists(std::string const& path);
 
-  ~RunDirectory();
-  RunDirectory(RunDirectory&& other) noexcept;
-  RunDirectory(RunDirectory const&) = delete;
-  RunDirectory& operator=(RunDirectory const&) = delete;
-
-  std::string const& path() const { return m_path; }
+  std::string const& path() const { return m_folder.path(); }
   RunConfig const& config() const { return m_config; }
   /// Folder of a candidate: the run's own if there is just one.
   std::string folder(std::size_t candidate) const;
@@ -98,12 +94,11 @@ public:
   void report(std::string const& id, nn::EpochReport const& report);
 
 private:
-  RunDirectory(std::string path, RunConfig config);
+  RunDirectory(RunFolder folder, RunConfig config);
 
-  std::string m_path;
+  RunFolder m_folder;
   RunConfig m_config;
-  int m_lock = -1;
-  int m_curves = -1;
+  std::unique_ptr<AppendFile> m_curves;
   std::unique_ptr<JournalWriter> m_journal;
 };
 

@@ -197,6 +197,25 @@ void write_file(std::string const& path, std::string_view text)
   file.commit();
 }
 
+AppendFile::AppendFile(std::string path, std::string_view text) : m_path(std::move(path))
+{
+  write_file(m_path, text);
+  m_descriptor = ::open(m_path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  require(m_descriptor >= 0, m_path, ": ", std::strerror(errno));
+}
+
+AppendFile::~AppendFile()
+{
+  if (m_descriptor >= 0) ::close(m_descriptor);
+}
+
+void AppendFile::append(std::string_view text)
+{
+  ssize_t const written = ::write(m_descriptor, text.data(), text.size());
+  require(written >= 0, m_path, ": ", std::strerror(errno));
+  require(static_cast<std::size_t>(written) == text.size(), m_path, ": could not be written whole (disk full?)");
+}
+
 struct InputFile::State
 {
   int descriptor = -1;

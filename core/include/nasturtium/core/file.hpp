@@ -57,6 +57,23 @@ private:
 /// Writes a whole file atomically.
 void write_file(std::string const& path, std::string_view text);
 
+/// A file that grows: every text goes on its way to the disk with one write.
+class AppendFile
+{
+public:
+  /// Replaces what is at `path` by `text` (atomically) and goes on behind it. Throws Error naming the file.
+  AppendFile(std::string path, std::string_view text);
+  ~AppendFile();
+  AppendFile(AppendFile const&) = delete;
+  AppendFile& operator=(AppendFile const&) = delete;
+
+  void append(std::string_view text);
+
+private:
+  std::string m_path;
+  int m_descriptor = -1;
+};
+
 /// Reads a plain file or, told by its first two bytes, a gzip'ed one (several members too) as a stream of bytes.
 class InputFile
 {

@@ -1,0 +1,90 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <nasturtium/core/error.hpp>
+#include <nasturtium/core/file.hpp>
+#include <nasturtium/core/run_folder.hpp>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+namespace nasturtium {
+
+namespace fs = std::filesystem;
+
+RunFolder::RunFolder(std::string path) : m_path(std::move(path))
+{
+  m_lock = ::open(m_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  require(m_lock >= 0, m_path, ": ", std::strerror(errno));
+  if (::flock(m_lock, LOCK_EX | LOCK_NB) != 0) {
+    ::close(m_lock);
+    fail(m_path, ": another process works on this run");
+  }
+}
+
+RunFolder::RunFolder(RunFolder&& other) noexcept
+    : m_path(std::move(other.m_path)), m_lock(std::exchange(other.m_lock, -1))
+{
+}
+
+RunFolder::~RunFolder()
+{
+  if (m_lock >= 0) ::close(m_lock);
+}
+
+bool RunFolder::exists(std::string const& path)
+{
+  return is_file((fs::path(path) / "config.json").string());
+}
+
+std::string RunFolder::file(std::string const& name) const
+{
+  return (fs::path(m_path) / name).string();
+}
+
+RunFolder RunFolder::create(std::string const& path, Content const& content, std::string const& resume)
+{
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(path, error))) {
+    require(fs::is_directory(path, error), path, ": is not a folder");
+    require(!exists(path), path, ": holds a run already (", resume, " ", path, " continues it)");
+    require(fs::is_empty(path, error) && !error, path, ": the folder is not empty; a run wants a folder of its own");
+  }
+  fs::path target = fs::absolute(path).lexically_normal();
+  if (target.filename().empty()) target = target.parent_path();
+  std::vector<fs::path> made; // what to take away again if something fails
+  for (fs::path parent = target.parent_path(); !parent.empty() && !fs::exists(parent, error);
+       parent = parent.parent_path()) {
+    made.push_back(parent);
+    if (parent == parent.parent_path()) break;
+  }
+  // Made under another name, so that a folder with a run's name always holds a run.
+  fs::path const temporary = target.parent_path() / concat(".", target.filename().string(), ".", ::getpid(), ".tmp");
+  try {
+    create_directories(temporary.string());
+    for (auto const& folder : content.folders)
+      create_directories((temporary / folder).string());
+    for (auto const& [name, text] : content.files)
+      write_file((temporary / name).string(), text);
+    require(::rename(temporary.c_str(), target.c_str()) == 0, path, ": cannot make the folder: ", std::strerror(errno));
+  } catch (...) {
+    fs::remove_all(temporary, error);
+    for (auto const& parent : made)
+      fs::remove(parent, error); // only if empty
+    throw;
+  }
+  return RunFolder(path);
+}
+
+RunFolder RunFolder::open(std::string const& path)
+{
+  require(exists(path), path, ": is not the folder of a run (there is no config.json)");
+  return RunFolder(path);
+}
+
+} // namespace nasturtium
