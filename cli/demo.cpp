@@ -91,10 +91,22 @@ datasets::Dataset load(DataChoice const& data)
   }
 }
 
+// Whether the run in a folder was made by the demo: only those may be replaced.
+bool made_by_demo(std::string const& path)
+{
+  std::string const file = (fs::path(path) / "provenance.json").string();
+  if (!is_file(file)) return false;
+  auto const provenance = json::parse_file(file);
+  auto const* const object = provenance.if_object();
+  auto const* const command = object ? object->if_contains("command_line") : nullptr;
+  return command && command->is_string() && command->get_string().starts_with("nasturtium demo");
+}
+
 // A run of the same configuration that was interrupted goes on; anything else that a demo left is replaced.
 RunDirectory prepare(std::string const& path, RunConfig const& config, Provenance const& provenance, bool afresh)
 {
   if (RunFolder::exists(path)) {
+    require(made_by_demo(path), path, ": holds a run that is not the demo's; choose another --out");
     if (!afresh) {
       try {
         auto directory = RunDirectory::open(path);
@@ -253,8 +265,7 @@ int demo(Invocation const& call)
   auto const in_out = [&](std::string const& name) { return (fs::path(options.out) / name).string(); };
   bool afresh = true;
   for (auto const& network : networks)
-    afresh =
-        afresh && RunFolder::exists(in_out(network.name)) && is_file(in_out(concat(network.name, "/weights.h5")));
+    afresh = afresh && RunFolder::exists(in_out(network.name)) && is_file(in_out(concat(network.name, "/weights.h5")));
   auto const provenance = provenance_of(call, options.seed, trainer.backend,
                                         {{"dataset", dataset.name}, {"dataset_checksum", dataset.checksum}});
 

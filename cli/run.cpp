@@ -203,6 +203,40 @@ std::string RunDirectory::file(std::size_t candidate, std::string const& name) c
   return join(folder(candidate), name);
 }
 
+namespace {
+
+// What must not change between the start of a run and its end.
+json::Value lasting(RunConfig config)
+{
+  nn::TrainOptions const none;
+  config.policy = nn::PopulationPolicy::one_after_another;
+  config.data.data_dir.clear();
+  for (auto& candidate : config.candidates) {
+    candidate.options.epochs = none.epochs;
+    candidate.options.max_steps = none.max_steps;
+    candidate.options.time_limit_seconds = none.time_limit_seconds;
+    candidate.options.memory_limit_bytes = none.memory_limit_bytes;
+  }
+  return to_json(config);
+}
+
+} // namespace
+
+void RunDirectory::check_unchanged() const
+{
+  std::string const path = m_folder.file("journal.jsonl");
+  if (!is_file(path)) return;
+  for (auto const& event : read_journal(path)) {
+    auto const* const object = event.if_object();
+    auto const* const before = object ? object->if_contains("config") : nullptr;
+    if (!before) continue;
+    std::string const difference = json::first_difference(lasting(m_config), *before);
+    require(difference.empty(), m_folder.file("config.json"), ": ", difference,
+            " when the run was begun; it would not end as the same run");
+    return;
+  }
+}
+
 std::map<std::string, Outcome> RunDirectory::outcomes() const
 {
   std::map<std::string, Outcome> found;
@@ -484,7 +518,7 @@ RunResult run(RunConfig const& config, RunDirectory* directory, datasets::Datase
         (dataset.train.count + candidate.options.batch_size - 1) / candidate.options.batch_size;
     std::int64_t steps = batches * candidate.options.epochs;
     if (candidate.options.max_steps > 0) steps = std::min(steps, candidate.options.max_steps);
-    samples += steps * candidate.options.batch_size;
+    samples += samples_of(steps, candidate.options, dataset);
     if (directory) {
       std::string const checkpoint = directory->file(i, "checkpoint.h5");
       if (is_file(checkpoint)) {
@@ -513,6 +547,7 @@ RunResult run(RunConfig const& config, RunDirectory* directory, datasets::Datase
     event["version"] = version();
     event["git_hash"] = git_hash();
     event["threads"] = trainer.threads;
+    if (!again) event["config"] = lasting(config);
     directory->record(std::move(event));
   }
 

@@ -82,6 +82,8 @@ RunConfig make_config(Options& options, datasets::Dataset const& dataset, nn::Tr
     std::int64_t const batches = (dataset.train.count + options.training.batch_size - 1) / options.training.batch_size;
     options.training.epochs = static_cast<int>((options.training.max_steps + batches - 1) / batches);
   }
+  require(options.training.early_stopping_patience == 0 || dataset.validation.count > 0, "--patience ",
+          options.training.early_stopping_patience, " needs a validation split (--validation FRACTION takes one)");
   if (options.seeds.empty()) options.seeds.push_back(options.training.seed);
   std::set<std::string> taken;
   for (auto const& source : options.architectures) {
@@ -188,6 +190,7 @@ int resume(Options const& options, Invocation const& call, bool policy_given)
 {
   auto const runtime = options.device.start(call);
   auto directory = RunDirectory::open(options.resume);
+  directory.check_unchanged();
   RunConfig const& config = directory.config();
   auto trainer = options.device.trainer();
   require(options.device.backend.empty() || trainer.backend == config.backend, options.resume,
@@ -259,6 +262,11 @@ int train(Invocation const& call)
     refuse_beside_resume(app);
     return resume(options, call, policy->count() > 0);
   }
+  require(app.get_option("--out")->count() == 0 || !options.out.empty(), "--out wants the name of a folder");
+  require(options.request.log_steps.empty() || options.request.export_weights.empty() ||
+              std::filesystem::absolute(options.request.log_steps).lexically_normal() !=
+                  std::filesystem::absolute(options.request.export_weights).lexically_normal(),
+          "--log-steps and --export-weights both name ", options.request.log_steps);
   require(!options.architectures.empty(), "--arch is required (or --resume; nasturtium train --help)");
   nn::check(options.training);
   auto const runtime = options.device.start(call);

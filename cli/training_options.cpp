@@ -84,7 +84,8 @@ void add_training_options(CLI::App& app, nn::TrainOptions& options)
   number("--crop-padding", options.augment.crop_padding, "N", "Random crops of the image padded by N; 0: none")
       ->group(group);
   app.add_flag("--flip,!--no-flip", options.augment.flip, "Random horizontal flips")->group(group);
-  number("--cutout", options.augment.cutout, "N", "Side of a square set to the mean; 0: none")->group(group);
+  number("--cutout", options.augment.cutout, "N", "Side of a square set to the mean (0 without normalisation); 0: none")
+      ->group(group);
 }
 
 void DataChoice::add_to(CLI::App& app)

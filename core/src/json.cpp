@@ -376,4 +376,38 @@ void check_format(Reader& reader, std::string const& format, std::int64_t versio
   require(number == version, reader.what("version"), " must be ", version, ", got ", number);
 }
 
+namespace {
+
+std::string difference(Value const* now, Value const* before, std::string const& path)
+{
+  if (now && before) {
+    if (*now == *before) return {};
+    if (now->is_object() && before->is_object()) {
+      auto const inside = [&](std::string_view key) {
+        return path.empty() ? std::string(key) : path + "." + std::string(key);
+      };
+      for (auto const& [key, value] : before->get_object())
+        if (auto found = difference(now->get_object().if_contains(key), &value, inside(key)); !found.empty())
+          return found;
+      for (auto const& [key, value] : now->get_object())
+        if (!before->get_object().contains(key)) return difference(&value, nullptr, inside(key));
+      return {};
+    }
+    if (now->is_array() && before->is_array() && now->get_array().size() == before->get_array().size()) {
+      for (std::size_t i = 0; i < now->get_array().size(); ++i)
+        if (auto found = difference(&now->get_array()[i], &before->get_array()[i], concat(path, "[", i, "]"));
+            !found.empty())
+          return found;
+    }
+  }
+  return concat("'", path, "' is ", now ? shown(*now) : "missing", ", was ", before ? shown(*before) : "missing");
+}
+
+} // namespace
+
+std::string first_difference(Value const& now, Value const& before)
+{
+  return difference(&now, &before, "");
+}
+
 } // namespace nasturtium::json

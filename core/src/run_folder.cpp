@@ -47,6 +47,29 @@ std::string RunFolder::file(std::string const& name) const
   return (fs::path(m_path) / name).string();
 }
 
+namespace {
+
+// All of it, config.json last: with it the folder is a run's. Or none of it.
+void fill(fs::path const& folder, RunFolder::Content const& content)
+{
+  std::error_code error;
+  try {
+    for (auto const& name : content.folders)
+      create_directories((folder / name).string());
+    for (bool const last : {false, true})
+      for (auto const& [name, text] : content.files)
+        if ((name == "config.json") == last) write_file((folder / name).string(), text);
+  } catch (...) {
+    for (auto const& name : content.folders)
+      fs::remove(folder / name, error);
+    for (auto const& [name, text] : content.files)
+      fs::remove(folder / name, error);
+    throw;
+  }
+}
+
+} // namespace
+
 RunFolder RunFolder::create(std::string const& path, Content const& content, std::string const& resume)
 {
   std::error_code error;
@@ -54,6 +77,8 @@ RunFolder RunFolder::create(std::string const& path, Content const& content, std
     require(fs::is_directory(path, error), path, ": is not a folder");
     require(!exists(path), path, ": holds a run already (", resume, " ", path, " continues it)");
     require(fs::is_empty(path, error) && !error, path, ": the folder is not empty; a run wants a folder of its own");
+    fill(path, content); // it may be somebody's current folder, or a link: it stays itself
+    return RunFolder(path);
   }
   fs::path target = fs::absolute(path).lexically_normal();
   if (target.filename().empty()) target = target.parent_path();
@@ -67,11 +92,9 @@ RunFolder RunFolder::create(std::string const& path, Content const& content, std
   fs::path const temporary = target.parent_path() / concat(".", target.filename().string(), ".", ::getpid(), ".tmp");
   try {
     create_directories(temporary.string());
-    for (auto const& folder : content.folders)
-      create_directories((temporary / folder).string());
-    for (auto const& [name, text] : content.files)
-      write_file((temporary / name).string(), text);
-    require(::rename(temporary.c_str(), target.c_str()) == 0, path, ": cannot make the folder: ", std::strerror(errno));
+    fill(temporary, content);
+    bool const renamed = ::rename(temporary.c_str(), target.c_str()) == 0;
+    require(renamed, path, ": cannot make the folder: ", std::strerror(errno));
   } catch (...) {
     fs::remove_all(temporary, error);
     for (auto const& parent : made)

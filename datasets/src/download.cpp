@@ -88,7 +88,8 @@ std::string run_curl(std::string const& url, std::string const& output, bool qui
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   if (quiet) {
-    require(::pipe2(ends.data(), O_CLOEXEC) == 0, "curl cannot be started: ", std::strerror(errno));
+    bool const made = ::pipe2(ends.data(), O_CLOEXEC) == 0;
+    require(made, "curl cannot be started: ", std::strerror(errno));
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
   }
   pid_t child = -1;

@@ -41,7 +41,7 @@ inline constexpr int place_capacity = 512;
 template <class Real>
 KOKKOS_FUNCTION void take_larger(Real value, int tap, Real& best, Place<Real>& place)
 {
-  bool const larger = value > best;
+  bool const larger = value > best || value != value; // NaN is passed on
   best = larger ? value : best;
   place = larger ? tap : place;
 }

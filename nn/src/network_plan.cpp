@@ -64,9 +64,6 @@ private:
   {
     auto const& it = op(position);
     if (auto const* dropout = std::get_if<spec::Dropout>(&it)) return dropout->rate == 0;
-    if (std::holds_alternative<spec::Add>(it) || std::holds_alternative<spec::Concat>(it)) {
-      return m_nodes[position].inputs.size() == 1;
-    }
     return std::holds_alternative<spec::Flatten>(it) || std::holds_alternative<spec::Identity>(it);
   }
 

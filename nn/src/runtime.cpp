@@ -4,6 +4,9 @@
 #include <nasturtium/nn/trainer.hpp>
 
 #include <Kokkos_Core.hpp>
+#ifdef KOKKOS_ENABLE_OPENMP
+#include <omp.h>
+#endif
 
 #include <algorithm>
 #include <sstream>
@@ -81,6 +84,12 @@ Runtime::Runtime(int& argc, char** argv, int threads)
 {
   require(!Kokkos::is_initialized() && !Kokkos::is_finalized(), "the backends can be brought up only once");
   require(threads >= 0, "threads must not be negative, got ", threads);
+#ifdef KOKKOS_ENABLE_OPENMP
+  constexpr int most = 512; // Kokkos' table of OpenMP threads has so many places and does not look
+  require(threads <= most, "threads: ", threads, " are more than the ", most, " that the OpenMP backend can have");
+  require(threads > 0 || omp_get_max_threads() <= most, "OMP_NUM_THREADS: ", omp_get_max_threads(),
+          " are more than the ", most, " that the OpenMP backend can have");
+#endif
   // Ours go first, so that a --kokkos flag of the user's has the last word.
   std::string thread_flag = concat("--kokkos-num-threads=", threads);
   std::string quiet_flag = "--kokkos-disable-warnings";

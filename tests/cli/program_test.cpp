@@ -228,6 +228,11 @@ TEST_CASE("bad input: one line on stderr, exit status 2, nothing left behind")
     check_refused({"train", "--resume", folder / "nowhere"}, {"nowhere"});
     check_refused({"train", "--resume", folder / "full"}, {"full"});
     check_refused({"train", "--resume", folder / "full", "--epochs", "3"}, {"--resume", "--epochs"});
+    check_refused(training(network, {"--patience", "2", "--validation", "0", "--out", out}),
+                  {"--patience", "validation"});
+    check_refused(train_with({"--log-steps", folder / "a", "--export-weights", folder / "./a"}), {"--log-steps"});
+    check_refused(training(network, {"--out", ""}), {"--out"});
+    check_refused({"info", "--threads", "1000"}, {"1000"});
     check_refused({"info"}, {"standard output"}, {.stdout_path = "/dev/full"});
     check_refused({"datasets", "convert", small_data, folder / "x.h5"}, {"x.h5"}, {.file_size = 4096});
   }
@@ -385,6 +390,43 @@ TEST_CASE("kill -9 at any moment: the resumed run ends with the same bits")
   std::sort(b.begin(), b.end());
   CHECK(a == b);
   CHECK(resumed + 1 >= killed);
+}
+
+TEST_CASE("a configuration that changed behind a run's back is refused, and the run can still go on")
+{
+  Folder const folder;
+  std::string const network = folder.write("small.json", small_network), out = folder / "run";
+  auto words = training(network, {"--epochs", "400", "--validation", "0.25"});
+  words.insert(words.end(), {"--out", out});
+  Process process(words);
+  while (process.running() && read(out + "/journal.jsonl").find("checkpoint") == std::string::npos)
+    sleep_ms(5);
+  process.signal(SIGKILL);
+  REQUIRE(process.wait().status == -SIGKILL);
+  std::string const config = read(out + "/config.json"), journal = read(out + "/journal.jsonl");
+  auto const edited = [&](std::string const& from, std::string const& to) {
+    std::string text = config;
+    text.replace(text.find(from), from.size(), to);
+    std::ofstream(out + "/config.json") << text;
+  };
+  edited("\"split_seed\": 1", "\"split_seed\": 9");
+  check_refused({"train", "--resume", out}, {"config.json", "data.split_seed", "9"});
+  edited("\"validation\": 0.25", "\"validation\": 0.5");
+  check_refused({"train", "--resume", out}, {"config.json", "data.validation"});
+  CHECK(read(out + "/journal.jsonl") == journal);
+  edited("\"epochs\": 400", "\"epochs\": 2"); // a limit may change
+  CHECK(run({"train", "--resume", out}).status == 0);
+}
+
+TEST_CASE("an empty folder that is there already may become a run's, the current one too")
+{
+  Folder const folder;
+  std::string const network = folder.write("small.json", small_network), out = folder / "here";
+  fs::create_directory(out);
+  auto words = training(network, {"--epochs", "1"});
+  words.insert(words.end(), {"--out", out + "/."});
+  CHECK(run(words).status == 0);
+  CHECK(fs::exists(out + "/weights.h5"));
 }
 
 TEST_CASE("Ctrl-C: a consistent stop, exit status 130, and the way to go on")

@@ -4,6 +4,7 @@
 
 #include <nasturtium/core/error.hpp>
 
+#include <algorithm>
 #include <thread>
 
 #if defined(KOKKOS_ENABLE_OPENMP) && !defined(KOKKOS_ENABLE_CUDA) // where Space is OpenMP
@@ -254,6 +255,27 @@ TEST_CASE("the reference convolution does what its definition says", "[conv2d]")
                 Values<float>{4, 11, 18, 18, 37, 47, 36, 67, 77});
   require_equal(backward_data(layer, "reference", false), Values<float>{5, 2, 0, 3, 5, 2, 0, 3, 4});
   require_equal(backward_weights(layer, "reference", true).weights, Values<float>{6, 8, 12, 15});
+}
+
+TEST_CASE("a NaN passes through every convolution with its relu", "[conv2d]")
+{
+  for (int const groups : {1, 4, 8}) {
+    auto layer = real_layer<float>(grouped(square(1, 8, 5, 8, 3, 1, 1), groups));
+    layer.src[(2 * 5 + 2) * 8 + 3] = std::numeric_limits<float>::quiet_NaN(); // in the middle, channel 3
+    for (auto const implementation : kernels::conv2d_implementations<Space, float>(Pass::forward, layer.shape)) {
+      auto const got = forward(layer, implementation, true, Activation::relu, false).dst;
+      CAPTURE(groups, implementation);
+      int const seen = 8 / groups; // filters that see channel 3
+      CHECK(std::count_if(got.begin(), got.end(), [](float value) { return std::isnan(value); }) == 9 * seen);
+    }
+  }
+}
+
+TEST_CASE("strides larger than the image, with as many groups as would overflow their product", "[conv2d]")
+{
+  Conv2dShape shape = grouped(square(2, 256, 3, 256, 1, 4096, 0), 256);
+  check_exactly<float>(shape);
+  check_exactly<float>(grouped(shape, 128));
 }
 
 #if defined(KOKKOS_ENABLE_OPENMP) && !defined(KOKKOS_ENABLE_CUDA) // where Space is OpenMP

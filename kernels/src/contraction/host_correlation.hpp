@@ -145,15 +145,26 @@ inline Correlation backward_correlation(Conv2dShape const& s, int group, int res
   return c;
 }
 
-inline int correlation_count(Pass pass, Conv2dShape const& s)
+/// Residue classes of input pixels along each axis that hold any: a stride may be larger than the image.
+inline Index classes_y(Conv2dShape const& s)
 {
-  return pass == Pass::backward_data ? s.groups * s.stride_height * s.stride_width : s.groups;
+  return std::min(s.stride_height, s.in_height);
 }
-inline Correlation correlation(Pass pass, Conv2dShape const& s, int number)
+inline Index classes_x(Conv2dShape const& s)
 {
-  if (pass != Pass::backward_data) return forward_correlation(s, number);
-  int const classes = s.stride_height * s.stride_width;
-  return backward_correlation(s, number / classes, number % classes / s.stride_width, number % s.stride_width);
+  return std::min(s.stride_width, s.in_width);
+}
+
+inline Index correlation_count(Pass pass, Conv2dShape const& s)
+{
+  return pass == Pass::backward_data ? s.groups * classes_y(s) * classes_x(s) : s.groups;
+}
+inline Correlation correlation(Pass pass, Conv2dShape const& s, Index number)
+{
+  if (pass != Pass::backward_data) return forward_correlation(s, static_cast<int>(number));
+  Index const classes = classes_y(s) * classes_x(s);
+  return backward_correlation(s, static_cast<int>(number / classes), static_cast<int>(number % classes / classes_x(s)),
+                              static_cast<int>(number % classes_x(s)));
 }
 
 /// Where a worker finds the taps of a block of grid pixels: in the source itself, or in a slab, a copy of the part of

@@ -15,13 +15,13 @@ inline bool is_depthwise(Conv2dShape const& s)
 }
 
 /// The correlation of all channels at once; its w_* are the places of taps of channel zero.
-inline Correlation depthwise_correlation(Pass pass, Conv2dShape const& s, int number)
+inline Correlation depthwise_correlation(Pass pass, Conv2dShape const& s, Index number)
 {
   Correlation c = correlation(pass, s, number);
   c.channels = c.columns = s.in_channels;
   return c;
 }
-inline int depthwise_count(Pass pass, Conv2dShape const& s)
+inline Index depthwise_count(Pass pass, Conv2dShape const& s)
 {
   return correlation_count(pass, s) / s.groups;
 }
@@ -71,7 +71,7 @@ void depthwise_tile(Correlation const& c, Gather const& gather, Contraction<Real
   }
   if (problem.activation == Activation::relu) {
     Value const zero{};
-    NASTURTIUM_UNROLL for (int i = 0; i < pixels; ++i) sum[i] = sum[i] > zero ? sum[i] : zero;
+    NASTURTIUM_UNROLL for (int i = 0; i < pixels; ++i) sum[i] = sum[i] < zero ? zero : sum[i]; // NaN stays
   }
   NASTURTIUM_UNROLL for (int i = 0; i < pixels; ++i) put(problem.c + c_rows[i] + channel, sum[i]);
 }
@@ -87,7 +87,7 @@ struct DepthwiseWork
   void operator()(int worker) const
   {
     ProductScratch<Real> const memory(scratch + static_cast<std::size_t>(worker) * scratch_bytes);
-    for (int i = 0; i < depthwise_count(problem.pass, problem.shape); ++i) {
+    for (Index i = 0; i < depthwise_count(problem.pass, problem.shape); ++i) {
       Correlation const c = depthwise_correlation(problem.pass, problem.shape, i);
       if (c.rows() == 0) continue;
       Gather const gather(c);
@@ -232,7 +232,7 @@ template <class Real>
 std::size_t depthwise_scratch(Pass pass, Conv2dShape const& shape)
 {
   std::size_t bytes = 0;
-  for (int i = 0; i < depthwise_count(pass, shape); ++i) {
+  for (Index i = 0; i < depthwise_count(pass, shape); ++i) {
     bytes = std::max(bytes, ProductScratch<Real>::bytes(Gather(depthwise_correlation(pass, shape, i))));
   }
   return bytes;

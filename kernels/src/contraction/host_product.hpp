@@ -204,8 +204,8 @@ template <class Real>
 std::size_t product_scratch(Pass pass, Conv2dShape const& shape)
 {
   std::size_t bytes = 0;
-  int const count = correlation_count(pass, shape) / shape.groups; // all groups are alike
-  for (int i = 0; i < count; ++i)
+  Index const count = correlation_count(pass, shape) / shape.groups; // all groups are alike
+  for (Index i = 0; i < count; ++i)
     bytes = std::max(bytes, ProductScratch<Real>::bytes(Gather(correlation(pass, shape, i))));
   return bytes;
 }
@@ -214,8 +214,8 @@ template <class Real>
 std::size_t product_packed(Pass pass, Conv2dShape const& shape)
 {
   Index size = 0;
-  int const count = correlation_count(pass, shape);
-  for (int i = 0; i < count; ++i)
+  Index const count = correlation_count(pass, shape);
+  for (Index i = 0; i < count; ++i)
     size += packed_size<Real>(correlation(pass, shape, i));
   return cache_lines(static_cast<std::size_t>(size) * sizeof(Real));
 }
@@ -230,8 +230,8 @@ struct PackWork
   void operator()(int worker) const
   {
     Real* to = packed;
-    int const count = correlation_count(problem.pass, problem.shape);
-    for (int i = 0; i < count; ++i) {
+    Index const count = correlation_count(problem.pass, problem.shape);
+    for (Index i = 0; i < count; ++i) {
       Correlation const c = correlation(problem.pass, problem.shape, i);
       Range const rows = share(c.depth(), 16, worker, workers);
       pack_weights(c, problem.b, rows.first, rows.last, to);
@@ -253,8 +253,8 @@ struct ProductWork
   {
     ProductScratch<Real> const memory(scratch + static_cast<std::size_t>(worker) * scratch_bytes);
     Real const* panels = packed;
-    int const count = correlation_count(problem.pass, problem.shape);
-    for (int i = 0; i < count; ++i) {
+    Index const count = correlation_count(problem.pass, problem.shape);
+    for (Index i = 0; i < count; ++i) {
       Correlation const c = correlation(problem.pass, problem.shape, i);
       if (c.rows() > 0) run(c, panels, memory, worker);
       panels += packed_size<Real>(c);

@@ -43,7 +43,7 @@ struct Forward
       }
     }
     if (problem.bias) sum += problem.bias[oc];
-    if (problem.activation == Activation::relu) sum = sum > 0 ? sum : Real(0);
+    if (problem.activation == Activation::relu) sum = sum < 0 ? Real(0) : sum; // NaN stays
     problem.c[element] = sum;
   }
 };
