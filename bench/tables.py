@@ -87,7 +87,17 @@ def parity() -> list[str]:
     return table(["case", "precision", "loss", "batch-norm statistics", "bar"], lines, 2)
 
 
-TABLES = {"steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity}
+def demo() -> list[str]:
+    """What the demo prints last, as it prints it."""
+    shown = rows("demo/table.csv")
+    digits = {"test accuracy %": 2, "time s": 1, "images/s": 0}
+    body = [[f"{float(r[c]):.{digits[c]}f}" if c in digits else r[c] for c in r] for r in shown]
+    widths = [max(len(line[i]) for line in [list(shown[0]), *body]) for i in range(len(shown[0]))]
+    align = lambda line: "  ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(line, widths))).rstrip()
+    return ["```", "  ".join(t.ljust(w) for t, w in zip(shown[0], widths)).rstrip(), "  ".join("-" * w for w in widths), *map(align, body), "```"]
+
+
+TABLES = {"demo": demo, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity}
 
 
 def filled(path: Path) -> str:
