@@ -472,7 +472,10 @@ Writer::Writer(std::string path) : m_state(std::make_unique<State>())
   Id const access(H5Pcreate(H5P_FILE_ACCESS), &H5Pclose);
   H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
   m_state->file = H5Fcreate(m_state->temporary.c_str(), H5F_ACC_EXCL, creation, access);
-  if (m_state->file < 0) fail_hdf5(m_state->path, "", "cannot be written");
+  if (m_state->file < 0) {
+    ::unlink(m_state->temporary.c_str()); // a full disk: the file was made and could not be filled
+    fail_hdf5(m_state->path, "", "cannot be written");
+  }
 }
 
 Writer::~Writer() = default;

@@ -7,6 +7,11 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <csignal>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <filesystem>
 
 using namespace nasturtium;
@@ -101,6 +106,29 @@ TEST_CASE("HDF5 errors name file and object")
   CHECK(error_of([&] {
           writer.write("a", {1}, std::vector<float>(1));
         }).starts_with(folder / "z.h5" + ": 'a': cannot be made"));
+}
+
+TEST_CASE("an HDF5 file that finds no room leaves no temporary")
+{
+  TemporaryFolder const folder;
+  pid_t const child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    // No file may hold a byte: a full disk.
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit const limit{0, 0};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    std::string const error = error_of([&] {
+      hdf5::Writer writer(folder / "x.h5");
+      writer.write("a", {1}, std::vector<float>(1));
+      writer.commit();
+    });
+    ::_exit(error.starts_with(folder / "x.h5" + ": cannot be written") ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  CHECK(std::filesystem::is_empty(folder.path()));
 }
 
 TEST_CASE("HDF5 files appear complete or not at all, and the same each time")
