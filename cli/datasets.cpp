@@ -5,6 +5,7 @@
 #include "program.hpp"
 #include "run.hpp"
 
+#include <nasturtium/core/signal.hpp>
 #include <nasturtium/core/table.hpp>
 #include <nasturtium/datasets/registry.hpp>
 
@@ -126,7 +127,14 @@ int verify(Options const& options)
 int convert(Options const& options)
 {
   check_writable(options.output, "convert:");
-  datasets::convert(options.name, options.output, options.data_dir);
+  catch_interrupts();
+  try {
+    datasets::convert(options.name, options.output, options.data_dir);
+  } catch (Error const& error) {
+    if (!interrupted()) throw;
+    std::cerr << "nasturtium: " << error.what() << std::endl;
+    return exit_interrupted;
+  }
   auto const size = static_cast<std::int64_t>(std::filesystem::file_size(options.output));
   if (options.json)
     std::cout << json::pretty(json::Object{{"file", options.output}, {"bytes", size}});

@@ -126,8 +126,14 @@ std::string temporary_beside(std::string const& path)
 {
   static std::atomic<unsigned> counter{0};
   std::filesystem::path const target(path);
-  std::string const name = concat(".", target.filename().string(), ".", ::getpid(), ".", counter++, ".tmp");
-  return (target.parent_path() / name).string();
+  for (;;) {
+    // A process that was killed leaves its names behind, and process numbers come again, in containers soon.
+    std::string const name = concat(".", target.filename().string(), ".", ::getpid(), ".", counter++, ".tmp");
+    std::string const temporary = (target.parent_path() / name).string();
+    Descriptor const file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
+    if (file.value >= 0) return temporary;
+    if (errno != EEXIST) fail_errno(path, "cannot be written");
+  }
 }
 
 void commit_file(std::string const& temporary, std::string const& path)
@@ -144,8 +150,12 @@ void commit_file(std::string const& temporary, std::string const& path)
 
 AtomicFile::AtomicFile(std::string path) : m_path(std::move(path)), m_temporary(temporary_beside(m_path))
 {
-  m_descriptor = ::open(m_temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (m_descriptor < 0) fail_errno(m_path, "cannot be written");
+  m_descriptor = ::open(m_temporary.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+  if (m_descriptor >= 0) return;
+  int const cause = errno;
+  ::unlink(m_temporary.c_str());
+  errno = cause;
+  fail_errno(m_path, "cannot be written");
 }
 
 AtomicFile::~AtomicFile()

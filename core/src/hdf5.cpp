@@ -471,9 +471,9 @@ Writer::Writer(std::string path) : m_state(std::make_unique<State>())
   // Format 1.8 and later: attributes beyond 64 KiB (an architecture may be long).
   Id const access(H5Pcreate(H5P_FILE_ACCESS), &H5Pclose);
   H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
-  m_state->file = H5Fcreate(m_state->temporary.c_str(), H5F_ACC_EXCL, creation, access);
+  m_state->file = H5Fcreate(m_state->temporary.c_str(), H5F_ACC_TRUNC, creation, access);
   if (m_state->file < 0) {
-    ::unlink(m_state->temporary.c_str()); // a full disk: the file was made and could not be filled
+    ::unlink(m_state->temporary.c_str()); // a full disk: there is the file, and no room in it
     fail_hdf5(m_state->path, "", "cannot be written");
   }
 }

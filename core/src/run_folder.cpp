@@ -17,6 +17,25 @@ namespace nasturtium {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// What a killed process did not finish; nobody else writes here while the lock is held.
+void remove_temporaries(std::string const& folder)
+{
+  std::error_code error;
+  std::vector<fs::path> stale;
+  for (fs::recursive_directory_iterator entry(folder, fs::directory_options::skip_permission_denied, error), end;
+       !error && entry != end; entry.increment(error)) {
+    std::string const name = entry->path().filename().string();
+    if (name.starts_with('.') && name.ends_with(".tmp") && fs::is_regular_file(entry->symlink_status()))
+      stale.push_back(entry->path());
+  }
+  for (auto const& path : stale)
+    fs::remove(path, error);
+}
+
+} // namespace
+
 RunFolder::RunFolder(std::string path) : m_path(std::move(path))
 {
   m_lock = ::open(m_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -107,7 +126,9 @@ RunFolder RunFolder::create(std::string const& path, Content const& content, std
 RunFolder RunFolder::open(std::string const& path)
 {
   require(exists(path), path, ": is not the folder of a run (there is no config.json)");
-  return RunFolder(path);
+  RunFolder folder(path);
+  remove_temporaries(path);
+  return folder;
 }
 
 } // namespace nasturtium

@@ -5,6 +5,7 @@
 #include <nasturtium/core/hdf5.hpp>
 #include <nasturtium/core/json.hpp>
 #include <nasturtium/core/sha256.hpp>
+#include <nasturtium/core/signal.hpp>
 #include <nasturtium/datasets/readers.hpp>
 
 #include <array>
@@ -167,6 +168,7 @@ void save_hdf5(Dataset const& dataset, std::string const& path)
   }
   hdf5::WriteOptions const packed{.deflate = 4};
   auto const write = [&](std::string const& group, Samples const& samples) {
+    require(!interrupted(), path, ": interrupted, not written");
     if (samples.count == 0) return;
     std::vector<std::int64_t> const extent{samples.count, dataset.height, dataset.width, dataset.channels};
     if (!samples.bytes.empty())
@@ -181,6 +183,7 @@ void save_hdf5(Dataset const& dataset, std::string const& path)
   write("train", dataset.train);
   write("validation", dataset.validation);
   write("test", dataset.test);
+  require(!interrupted(), path, ": interrupted, not written");
   writer.commit();
 }
 

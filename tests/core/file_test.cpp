@@ -3,6 +3,7 @@
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/hdf5.hpp>
 #include <nasturtium/core/journal.hpp>
+#include <nasturtium/core/run_folder.hpp>
 #include <nasturtium/core/sha256.hpp>
 
 #include <support/temporary.hpp>
@@ -64,6 +65,40 @@ std::size_t entries_in(std::string const& folder)
 }
 
 } // namespace
+
+TEST_CASE("temporary files of a killed process with the same number are no obstacle")
+{
+  TemporaryFolder const folder;
+  std::string const path = folder / "x";
+  std::string const taken = temporary_beside(path);
+  CHECK(is_file(taken));
+  // The names that would come next.
+  std::size_t const end = taken.rfind(".tmp"), begin = taken.rfind('.', end - 1) + 1;
+  int const number = std::stoi(taken.substr(begin, end - begin));
+  for (int i = 1; i <= 3; ++i)
+    std::ofstream(concat(taken.substr(0, begin), number + i, ".tmp")) << "stale";
+  write_file(path, "text");
+  CHECK(read_file(path) == "text");
+  CHECK(entries_in(folder.path()) == 5);
+  CHECK(error_of([&] { temporary_beside(folder / "no/x"); }) ==
+        folder / "no/x" + ": cannot be written: No such file or directory");
+}
+
+TEST_CASE("an opened run folder loses the temporary files of a killed process")
+{
+  TemporaryFolder const folder;
+  std::string const run = folder / "run";
+  {
+    auto const made = RunFolder::create(run, {.files = {{"config.json", "{}"}}, .folders = {"inner"}}, "resume");
+  }
+  for (std::string const name : {"/.checkpoint.h5.7.0.tmp", "/inner/.a.7.1.tmp", "/kept.tmp", "/.kept"})
+    std::ofstream(run + name) << "x";
+  auto const opened = RunFolder::open(run);
+  CHECK(entries_in(run) == 4);
+  CHECK(entries_in(run + "/inner") == 0);
+  CHECK(is_file(run + "/kept.tmp"));
+  CHECK(is_file(run + "/.kept"));
+}
 
 TEST_CASE("SHA-256 of the standard's examples")
 {

@@ -4,10 +4,15 @@
 
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/hdf5.hpp>
+#include <nasturtium/core/signal.hpp>
 #include <nasturtium/datasets/readers.hpp>
+#include <nasturtium/datasets/registry.hpp>
 #include <nasturtium/datasets/synthetic.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+
+#include <csignal>
+#include <filesystem>
 
 #ifdef NASTURTIUM_HAS_MATIO
 #include <matio.h>
@@ -419,3 +424,17 @@ TEST_CASE("SVHN: each bad file is one clear error")
 }
 
 #endif
+
+TEST_CASE("an interrupted conversion leaves nothing behind")
+{
+  TemporaryFolder const folder;
+  std::string const path = folder / "x.h5";
+  reset_interrupts();
+  std::raise(SIGTERM);
+  std::string const error = error_of([&] { convert("synthetic:count=20", path, ""); });
+  reset_interrupts();
+  CHECK(error == path + ": interrupted, not written");
+  CHECK(std::filesystem::is_empty(folder.path()));
+  convert("synthetic:count=20", path, "");
+  CHECK(std::filesystem::is_regular_file(path));
+}

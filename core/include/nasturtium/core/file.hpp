@@ -25,7 +25,8 @@ void create_directories(std::string const& path);
 bool is_file(std::string const& path);
 /// Size of a regular file in bytes.
 std::int64_t file_size(std::string const& path);
-/// A path for a temporary file beside `path`, not taken by anybody.
+/// Makes an empty temporary file beside `path`, under a name (.NAME.PROCESS.NUMBER.tmp) that nobody had taken, and
+/// returns its path. Throws Error, naming `path`, where no file can be made.
 std::string temporary_beside(std::string const& path);
 /// Gives a finished temporary file its name: fsync, rename, fsync of the folder.
 void commit_file(std::string const& temporary, std::string const& path);

@@ -24,6 +24,7 @@ public:
   /// already ("nasturtium train --resume"), for the message. Throws Error where there is anything but an empty folder.
   static RunFolder create(std::string const& path, Content const& content, std::string const& resume);
   /// Opens the folder of an earlier run; throws Error where it is none, or another process works on it.
+  /// Temporary files (.*.tmp) that a killed process left in it are removed.
   static RunFolder open(std::string const& path);
   /// True where the folder holds a run.
   static bool exists(std::string const& path);

@@ -47,7 +47,8 @@ Dataset read_csv(std::string const& path, CsvOptions const& options = {});
 
 /// HDF5 in the layout of docs/formats.md.
 Dataset read_hdf5(std::string const& path);
-/// Writes that layout, atomically; read_hdf5 gives the same splits back.
+/// Writes that layout, atomically; read_hdf5 gives the same splits back. Throws Error, leaving nothing
+/// behind, after a signal that catch_interrupts() caught.
 void save_hdf5(Dataset const& dataset, std::string const& path);
 
 } // namespace nasturtium::datasets

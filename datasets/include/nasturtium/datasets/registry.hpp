@@ -87,7 +87,8 @@ std::vector<FileCheck> verify(Entry const& entry, std::string const& data_dir = 
 /// `quiet`: no progress of curl on stderr.
 std::string download(Entry const& entry, std::string const& data_dir = {}, bool quiet = true);
 
-/// `datasets convert`: loads and writes the HDF5 layout of docs/formats.md.
+/// `datasets convert`: loads and writes the HDF5 layout of docs/formats.md. Throws Error, leaving nothing behind, after
+/// a signal that catch_interrupts() caught.
 void convert(std::string const& specification, std::string const& output, std::string const& data_dir = {});
 
 /// `datasets info`: what a loaded data set is: name, shape, classes, counts per split and class, normalisation,
