@@ -64,6 +64,12 @@ herr_t take_first(unsigned depth, H5E_error2_t const* entry, void* text)
 {
   std::string cause;
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, &take_first, &cause);
+  // A failed write tells addresses and times as well; only the system's reason is of use.
+  std::string_view const mark = "error message = '";
+  if (auto const begin = cause.find(mark); begin != std::string::npos) {
+    cause.erase(0, begin + mark.size());
+    cause.erase(std::min(cause.find('\''), cause.size()));
+  }
   for (char& c : cause)
     if (static_cast<unsigned char>(c) < 0x20) c = ' ';
   fail(path, object.empty() ? "" : ": " + quoted(object), ": ", what, cause.empty() ? "" : " (HDF5: " + cause + ")");

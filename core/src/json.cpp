@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
 
 namespace nasturtium::json {
@@ -127,6 +128,34 @@ void write(std::string& out, Value const& value, int indent)
   }
 }
 
+[[noreturn]] void fail_at(std::string const& source, std::string_view text, std::size_t position,
+                          std::string const& what)
+{
+  auto const before = text.substr(0, std::min(position, text.size()));
+  auto const line = 1 + std::count(before.begin(), before.end(), '\n');
+  auto const column = before.size() - (before.rfind('\n') + 1) + 1; // npos + 1 == 0
+  fail(source, ":", line, ":", column, ": ", what);
+}
+
+// The library lets the later of two fields with one name win. `text` is known to be JSON.
+void refuse_duplicates(std::string_view text, std::string const& source)
+{
+  std::vector<std::set<std::string>> open;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '{') open.emplace_back();
+    if (text[i] == '}') open.pop_back();
+    if (text[i] != '"') continue;
+    std::size_t const begin = i++;
+    while (text[i] != '"')
+      i += text[i] == '\\' ? 2 : 1;
+    auto const next = text.find_first_not_of(" \t\r\n", i + 1);
+    if (next == std::string_view::npos || text[next] != ':') continue;
+    auto const literal = text.substr(begin, i + 1 - begin);
+    std::string const name(boost::json::parse({literal.data(), literal.size()}).get_string());
+    if (!open.back().insert(name).second) fail_at(source, text, begin, "field " + quoted(name) + " is given twice");
+  }
+}
+
 } // namespace
 
 Value parse(std::string_view text, std::string const& source)
@@ -146,11 +175,9 @@ Value parse(std::string_view text, std::string const& source)
     position = text.size();
     parser.finish(error);
   }
-  if (!error) return parser.release();
-  auto const before = text.substr(0, std::min(position, text.size()));
-  auto const line = 1 + std::count(before.begin(), before.end(), '\n');
-  auto const column = before.size() - (before.rfind('\n') + 1) + 1; // npos + 1 == 0
-  fail(source, ":", line, ":", column, ": not JSON: ", error.message());
+  if (error) fail_at(source, text, position, "not JSON: " + error.message());
+  refuse_duplicates(text, source);
+  return parser.release();
 }
 
 Value parse_file(std::string const& path)

@@ -114,11 +114,15 @@ RunFolder RunFolder::create(std::string const& path, Content const& content, std
     fill(temporary, content);
     bool const renamed = ::rename(temporary.c_str(), target.c_str()) == 0;
     require(renamed, path, ": cannot make the folder: ", std::strerror(errno));
-  } catch (...) {
+  } catch (Error const& reason) {
     fs::remove_all(temporary, error);
     for (auto const& parent : made)
       fs::remove(parent, error); // only if empty
-    throw;
+    // The folder that a user knows.
+    std::string what = reason.what();
+    if (auto const at = what.find(temporary.string()); at != std::string::npos)
+      what.replace(at, temporary.string().size(), target.string());
+    fail(what);
   }
   return RunFolder(path);
 }

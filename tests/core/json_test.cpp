@@ -129,3 +129,12 @@ TEST_CASE("Mutated JSON never does more than throw Error")
   }
   CHECK(errors > 10000);
 }
+
+TEST_CASE("a JSON field given twice is refused with its name and place")
+{
+  CHECK(error_of([] { json::parse("{\"a\": 1,\n \"a\": 2}", "x.json"); }) == "x.json:2:2: field 'a' is given twice");
+  CHECK(error_of([] { json::parse(R"([{"b": {"c": "}\\\"", "\u0063" : 2}}])", "x"); }) ==
+        "x:1:23: field 'c' is given twice");
+  CHECK(error_of([] { json::parse(R"([{"a": {"a": "a"}, "b": ["a", "a"]}, {"a": "{\"a\": 1"}])", "x"); }) ==
+        "no error");
+}
