@@ -10,9 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 extern char** environ;
 
@@ -132,19 +134,38 @@ std::string download(Entry const& entry, std::string const& data_dir, bool quiet
     return check.state == FileState::good || check.state == FileState::unchecked;
   };
 
+  auto const is_archive = [](PublishedFile const& published) { return published.name.ends_with(".tar.gz"); };
+  auto const comes_from = [&](DataFile const& file, PublishedFile const& published) {
+    return is_archive(published) || published.name == file.name || published.name == file.name + ".gz";
+  };
+  auto const present = [&](PublishedFile const& published) {
+    return std::all_of(entry.data.begin(), entry.data.end(),
+                       [&](DataFile const& file) { return !comes_from(file, published) || usable(state_of(file)); });
+  };
+  // All that is still to be done, on the one line that an error has.
+  auto const by_hand = [&] {
+    std::string text = "; to do it by hand, put into " + folder + ":";
+    char const* separator = " ";
+    for (auto const& published : entry.files) {
+      if (present(published)) continue;
+      text += concat(separator, published.name, is_archive(published) ? "'s .bin files" : "", " (", published.url);
+      if (!published.sha256.empty()) text += ", SHA-256 " + published.sha256;
+      for (auto const& file : entry.data)
+        if (published.sha256.empty() && !is_archive(published) && comes_from(file, published) &&
+            !file.content_sha256.empty())
+          text += concat(", SHA-256 ", published.name == file.name ? "" : "of the content ", file.content_sha256);
+      text += ")";
+      separator = ", ";
+    }
+    return text;
+  };
+
+  std::error_code error;
+  bool const made = !std::filesystem::exists(folder, error);
   create_directories(folder);
   for (auto const& published : entry.files) {
-    bool const archive = published.name.ends_with(".tar.gz");
-    auto const comes_from = [&](DataFile const& file) {
-      return archive || published.name == file.name || published.name == file.name + ".gz";
-    };
-    bool present = true;
-    for (auto const& file : entry.data)
-      if (comes_from(file)) present = present && usable(state_of(file));
-    if (present) continue;
-
-    std::string const by_hand =
-        concat("; to do it by hand, put ", published.name, archive ? "'s .bin files" : "", " into ", folder);
+    if (present(published)) continue;
+    bool const archive = is_archive(published);
     std::string const path = folder + "/" + published.name;
     std::string const temporary = temporary_beside(path);
     std::string complaint = run_curl(published.url, temporary, quiet);
@@ -160,7 +181,7 @@ std::string download(Entry const& entry, std::string const& data_dir, bool quiet
         ::unlink(temporary.c_str());
       } else if (complaint.empty()) {
         for (auto const& file : entry.data) {
-          if (!comes_from(file)) continue;
+          if (!comes_from(file, published)) continue;
           FileCheck check;
           check.path = temporary;
           impl::check_content(check, file.content_sha256);
@@ -172,7 +193,10 @@ std::string download(Entry const& entry, std::string const& data_dir, bool quiet
       complaint = error.what();
     }
     ::unlink(temporary.c_str());
-    require(complaint.empty(), published.url, ": download failed: ", complaint, by_hand);
+    if (complaint.empty()) continue;
+    std::string const remedy = by_hand();
+    if (made) std::filesystem::remove(folder, error); // only if empty
+    fail(published.url, ": download failed: ", complaint, remedy);
   }
   return folder;
 }

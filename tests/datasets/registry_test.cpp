@@ -420,7 +420,8 @@ TEST_CASE("Download: fetches, checks, unpacks and keeps what is there")
   put(target + "/b.bin", "damaged");
   std::string const gone = error_of([&] { download(entry, folder / "data"); });
   CHECK(gone.starts_with("file://" + archive + ": download failed: curl: "));
-  CHECK(gone.ends_with("; to do it by hand, put archive.tar.gz's .bin files into " + target));
+  CHECK(gone.ends_with("; to do it by hand, put into " + target + ": archive.tar.gz's .bin files (file://" + archive +
+                       ", SHA-256 " + entry.files[0].sha256 + ")"));
   REQUIRE(std::system(command.c_str()) == 0);
   entry.files[0].sha256 = std::string(64, '0');
   CHECK(error_of([&] { download(entry, folder / "data"); }).find(": download failed: what came has SHA-256 ") !=
@@ -441,6 +442,30 @@ TEST_CASE("Download: fetches, checks, unpacks and keeps what is there")
   plain.data[0].content_sha256 = sha256(a);
   download(plain, folder / "data");
   CHECK(read_file(folder / "data/plain/x.bin") == a);
+}
+
+TEST_CASE("a failed download lists all that is missing, and takes its empty folder away")
+{
+  TemporaryFolder const folder;
+  std::string const base = "file://" + folder / "nowhere/";
+  Entry const entry{"example",
+                    "",
+                    "",
+                    {{"a.gz", base + "a.gz", ""}, {"b", base + "b", std::string(64, 'b')}},
+                    {{"a", std::string(64, 'a')}, {"b", ""}},
+                    ""};
+  std::string const target = folder / "data/example";
+  std::string const missing_b = "b (" + base + "b, SHA-256 " + std::string(64, 'b') + ")";
+  std::string const all = "; to do it by hand, put into " + target + ": a.gz (" + base +
+                          "a.gz, SHA-256 of the content " + std::string(64, 'a') + "), " + missing_b;
+  std::string const error = error_of([&] { download(entry, folder / "data"); });
+  CHECK(error.starts_with(base + "a.gz: download failed: "));
+  CHECK(error.ends_with(all));
+  CHECK_FALSE(std::filesystem::exists(target));
+  // A folder that was there stays.
+  std::filesystem::create_directories(target);
+  CHECK(error_of([&] { download(entry, folder / "data"); }).ends_with(all));
+  CHECK(std::filesystem::exists(target));
 }
 
 TEST_CASE("Fashion-MNIST, all of it", "[real]")
