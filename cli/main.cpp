@@ -56,6 +56,8 @@ int run(int argc, char** argv)
     std::cout << "nasturtium " << version() << " (" << git_hash() << ", " << git_state() << ")\n";
     return exit_success;
   }
+  for (auto const& verb : verbs)
+    call.verbs.emplace_back(verb.name);
   call.arguments.assign(words.begin() + 2, words.end());
   auto const verb =
       std::find_if(verbs.begin(), verbs.end(), [&](Verb const& candidate) { return words[1] == candidate.name; });

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <iostream>
 #include <sstream>
@@ -100,38 +101,133 @@ private:
   }
 };
 
+std::string trimmed(std::string const& text)
+{
+  auto const begin = text.find_first_not_of(" \t\r");
+  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
+}
+
+// CLI11 makes the best of any text; here every line must be what it seems to be.
+class ConfigCheck
+{
+public:
+  explicit ConfigCheck(std::vector<std::string> const& verbs) : m_verbs(verbs) {}
+
+  /// Throws CLI::ConfigError for a line that is neither empty, a comment, a verb's section nor `key = value`.
+  void check(std::string const& text)
+  {
+    std::istringstream lines(text);
+    bool within_array = false;
+    for (std::string line; std::getline(lines, line);) {
+      ++m_number;
+      line = trimmed(line);
+      if (within_array) {
+        within_array = !line.ends_with(']');
+        continue;
+      }
+      if (line.empty() || line.front() == '#' || line.front() == ';') continue;
+      if (line.front() == '[')
+        check_section(line);
+      else
+        within_array = check_field(line);
+    }
+    if (within_array) refuse("an array has no end");
+  }
+
+private:
+  [[noreturn]] void refuse(std::string const& what) const
+  {
+    throw CLI::ConfigError(concat("line ", m_number, ": ", what), CLI::ExitCodes::ConfigError);
+  }
+
+  void check_section(std::string const& line) const
+  {
+    std::string const name = line.ends_with(']') ? trimmed(line.substr(1, line.size() - 2)) : line.substr(1);
+    if (line.ends_with(']') && std::find(m_verbs.begin(), m_verbs.end(), name) != m_verbs.end()) return;
+    std::string all;
+    for (auto const& verb : m_verbs)
+      all += (all.empty() ? "" : ", ") + verb;
+    refuse(concat("unknown section ", nasturtium::quoted(name), " (known: ", all, ")"));
+  }
+
+  // True where an array goes on in the next line.
+  bool check_field(std::string const& line) const
+  {
+    auto const equals = line.find('=');
+    std::string const key = trimmed(line.substr(0, equals));
+    std::string const value = equals == std::string::npos ? "" : trimmed(line.substr(equals + 1));
+    bool good = !key.empty() && !value.empty() && value.front() != '=' && value.front() != '#' &&
+                std::all_of(key.begin(), key.end(),
+                            [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
+    if (good && (value.front() == '"' || value.front() == '\'')) {
+      std::size_t end = 1;
+      while (end < value.size() && value[end] != value.front())
+        end += value.front() == '"' && value[end] == '\\' ? 2 : 1;
+      std::string const rest = end < value.size() ? trimmed(value.substr(end + 1)) : "";
+      good = end < value.size() && (rest.empty() || rest.front() == '#');
+    }
+    if (!good) refuse(concat("must be key = value, got ", nasturtium::quoted(line)));
+    return value.front() == '[' && !value.ends_with(']') && value.find("] ") == std::string::npos;
+  }
+
+  std::vector<std::string> const& m_verbs;
+  int m_number = 0;
+};
+
 // A config file may serve several verbs: a verb takes the fields before the first section and those of its own section.
 class VerbConfig : public CLI::ConfigTOML
 {
 public:
-  explicit VerbConfig(std::string verb) : m_verb(std::move(verb)) {}
+  VerbConfig(std::string verb, std::vector<std::string> verbs) : m_verb(std::move(verb)), m_verbs(std::move(verbs)) {}
 
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override
   {
+    std::ostringstream text;
+    text << input.rdbuf();
+    ConfigCheck(m_verbs).check(text.str());
+    std::istringstream checked(text.str());
     std::vector<CLI::ConfigItem> items;
-    for (auto& item : CLI::ConfigTOML::from_config(input)) {
+    for (auto& item : CLI::ConfigTOML::from_config(checked)) {
       if (item.name == "++" || item.name == "--") continue; // begin and end of a section
       if (!item.parents.empty() && item.parents.front() != m_verb) continue;
       item.parents.clear();
       std::replace(item.name.begin(), item.name.end(), '_', '-');
+      m_fields.push_back("--" + item.name);
       items.push_back(std::move(item));
     }
     return items;
   }
 
+  /// True where `message` is about an option that the file gave, and not the command line, which wins.
+  bool caused(std::string const& message, std::vector<std::string> const& arguments) const
+  {
+    for (auto const& field : m_fields) {
+      auto const at = message.find(field);
+      if (at == std::string::npos) continue;
+      char const next = at + field.size() < message.size() ? message[at + field.size()] : ' ';
+      if (std::isalnum(static_cast<unsigned char>(next)) != 0 || next == '-') continue; // a longer name
+      if (std::none_of(arguments.begin(), arguments.end(), [&](std::string const& argument) {
+            return argument == field || argument.starts_with(field + "=");
+          }))
+        return true;
+    }
+    return false;
+  }
+
 private:
   std::string m_verb;
+  std::vector<std::string> m_verbs;
+  mutable std::vector<std::string> m_fields; // what from_config found
 };
 
 } // namespace
 
 VerbParser::VerbParser(std::string name, std::string description, std::string examples)
-    : m_app(std::move(description), "nasturtium " + name)
+    : m_app(std::move(description), "nasturtium " + name), m_verb(std::move(name))
 {
   m_app.formatter(std::make_shared<HelpFormatter>());
   m_app.allow_config_extras(CLI::config_extras_mode::error);
   m_app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast); // given twice: the later wins
-  m_app.config_formatter(std::make_shared<VerbConfig>(std::move(name)));
   m_app
       .set_config("--config", "",
                   "TOML or INI file with any of these options (without the dashes); the command line wins")
@@ -145,6 +241,8 @@ bool VerbParser::parse(Invocation const& call)
 {
   auto arguments = call.arguments;
   std::reverse(arguments.begin(), arguments.end());
+  auto const config = std::make_shared<VerbConfig>(m_verb, call.verbs);
+  m_app.config_formatter(config);
   try {
     m_app.parse(arguments);
     return true;
@@ -156,13 +254,18 @@ bool VerbParser::parse(Invocation const& call)
     std::string const message = error.what(), prefix = "INI was not able to parse ";
     std::string const file = m_app.get_config_ptr()->as<std::string>();
     if (message.starts_with(prefix))
-      fail(file, ": unknown field ", quoted(message.substr(prefix.size())), " (", m_app.get_name(),
+      fail(file, ": unknown field ", nasturtium::quoted(message.substr(prefix.size())), " (", m_app.get_name(),
            " --help lists the options)");
     fail(file, ": ", message);
   } catch (CLI::FileError const&) {
     fail(m_app.get_config_ptr()->as<std::string>(), ": cannot read the config file");
   } catch (CLI::ParseError const& error) {
-    fail(error.what(), " (", m_app.get_name(), " --help lists the options)");
+    std::string const file =
+        config->caused(error.what(), call.arguments) ? m_app.get_config_ptr()->as<std::string>() + ": " : std::string();
+    bool const wants_subcommand = m_app.get_require_subcommand_min() > 0 && m_app.get_subcommands().empty();
+    if (auto const unknown = m_app.remaining(); wants_subcommand && !unknown.empty())
+      fail("unknown subcommand ", nasturtium::quoted(unknown.front()), " (", m_app.get_name(), " --help lists them)");
+    fail(file, error.what(), " (", m_app.get_name(), " --help lists the options)");
   }
 }
 
@@ -196,7 +299,7 @@ std::unique_ptr<nn::Runtime> DeviceOptions::start(Invocation const& call) const
   argv.push_back(nullptr);
   int argc = static_cast<int>(flags.size());
   auto runtime = std::make_unique<nn::Runtime>(argc, argv.data(), threads);
-  require(argc == 1, "unknown option ", quoted(argv[argc - 1]));
+  require(argc == 1, "unknown option ", nasturtium::quoted(argv[argc - 1]));
   return runtime;
 }
 

@@ -30,6 +30,7 @@ struct Invocation
   std::vector<std::string> command_line; ///< all of it
   std::vector<std::string> arguments;    ///< what follows the verb
   std::vector<std::string> kokkos_flags; ///< --kokkos-..., taken out of both
+  std::vector<std::string> verbs;        ///< names of all verbs: the sections of a config file
 };
 
 struct Verb
@@ -59,7 +60,7 @@ public:
 
 private:
   CLI::App m_app;
-  std::string m_config;
+  std::string m_verb;
 };
 
 /// An option that takes one of some words, each of which stands for a value.

@@ -151,6 +151,13 @@ TEST_CASE("bad input: one line on stderr, exit status 2, nothing left behind")
     for (auto const* name : {"train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"})
       folder.write(std::string(kind) + "/" + name, "x");
   std::string const config = folder.write("bad.toml", "epochs = 2\ncolour = 3\n");
+  auto const configured = [&](std::string const& name, std::string const& text) { return folder.write(name, text); };
+  std::string const section = configured("section.toml", "[trian]\nepochs = 1\n");
+  std::string const twice = configured("twice.toml", "# good\nepochs = = 1\n");
+  std::string const no_pair = configured("pair.toml", "epochs\n");
+  std::string const open_string = configured("string.toml", "backend = \"serial\n");
+  std::string const word = configured("word.toml", "epochs = \"abc\"\n");
+  std::string const choice = configured("choice.toml", "[train]\nweight_decay = \"foo\"\n");
   std::string const out = folder / "run";
   auto const before = folder.listing();
 
@@ -183,7 +190,14 @@ TEST_CASE("bad input: one line on stderr, exit status 2, nothing left behind")
     check_refused(train_with({"--threads", "-1"}), {"threads", "-1"});
     check_refused(train_with({"--config", config}), {config, "colour"});
     check_refused(train_with({"--config", folder / "none.toml"}), {"none.toml"});
+    check_refused(train_with({"--config", section}), {section, "line 1", "trian", "train, "});
+    check_refused(train_with({"--config", twice}), {twice, "line 2", "epochs = = 1", "key = value"});
+    check_refused(train_with({"--config", no_pair}), {no_pair, "line 1", "epochs"});
+    check_refused(train_with({"--config", open_string}), {open_string, "line 1", "serial"});
+    check_refused(train_with({"--config", word}), {word, "--epochs", "abc"});
+    check_refused(train_with({"--config", choice}), {choice, "--weight-decay", "foo"});
     check_refused({"datasets"}, {"subcommand"});
+    check_refused({"datasets", "foo"}, {"subcommand", "'foo'"});
   }
   SECTION("architectures")
   {
