@@ -84,8 +84,8 @@ public:
   std::string folder(std::size_t candidate) const;
   std::string file(std::size_t candidate, std::string const& name) const;
 
-  /// Throws Error where the configuration is not the one that the run was begun with; limits (epochs, steps, time, memory)
-  /// may have changed, and what changes no result.
+  /// Throws Error where the configuration is not the one that the run was begun with; limits (epochs, steps, time,
+  /// memory) may have changed, and what changes no result.
   void check_unchanged() const;
   /// Outcomes of candidates that are done, by id, and reports so far.
   std::map<std::string, Outcome> outcomes() const;

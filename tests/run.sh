@@ -7,7 +7,7 @@
 #   openmp   the whole build with warnings as errors, all tests
 #   install  install and export, used by a project of its own: found as a package, and as a sub-folder
 #   serial   Kokkos Serial with Kokkos Kernels: tests of kernels and nn
-#   asan     address and undefined-behaviour sanitizers: tests of core, datasets and nn (which calls every kernel)
+#   asan     address and undefined-behaviour sanitizers: tests of core, datasets, predictor and nn (which calls every kernel)
 #   tsan     thread sanitizer over the host threads (on Kokkos Serial: OpenMP's own runtime is not instrumented)
 #   cuda     compile gate: every kernel source by nvcc, where there is one
 #   tidy     clang-tidy on the sources changed since $NASTURTIUM_BASE (HEAD~1), or on all with NASTURTIUM_BASE=all
@@ -116,9 +116,9 @@ suite_serial() {
 }
 
 suite_asan() {
-  configure asan && build asan test_core test_datasets test_nn &&
+  configure asan && build asan test_core test_datasets test_predictor test_nn &&
     ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-      tests asan -L '^(core|datasets|nn)$'
+      tests asan -L '^(core|datasets|predictor|nn)$'
 }
 
 suite_tsan() {

@@ -105,6 +105,7 @@ TEST_CASE("help: every verb explains itself with examples and fits 80 columns")
                                                                                     {"evaluate", "--help"},
                                                                                     {"datasets", "--help"},
                                                                                     {"info", "--help"},
+                                                                                    {"predict", "--help"},
                                                                                     {"demo", "--help"}}) {
     ::setenv("COLUMNS", "80", 1);
     auto const result = run(call);

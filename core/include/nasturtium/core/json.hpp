@@ -119,7 +119,8 @@ private:
 /// Checks the two fields that every format of the project starts with: {"format": "...", "version": n}.
 void check_format(Reader& reader, std::string const& format, std::int64_t version);
 
-/// Where two documents differ first, with both values ("'data.validation' is 0.2, was 0.1"); empty where they are equal.
+/// Where two documents differ first, with both values ("'data.validation' is 0.2, was 0.1"); empty where they are
+/// equal.
 std::string first_difference(Value const& now, Value const& before);
 
 } // namespace nasturtium::json
