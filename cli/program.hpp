@@ -42,6 +42,8 @@ struct Verb
 
 int train(Invocation const& call);
 int evaluate(Invocation const& call);
+int search(Invocation const& call);
+int reproduce(Invocation const& call);
 int data_sets(Invocation const& call);
 int info(Invocation const& call);
 int demo(Invocation const& call);

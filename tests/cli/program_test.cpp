@@ -102,6 +102,7 @@ TEST_CASE("help: every verb explains itself with examples and fits 80 columns")
 {
   for (std::vector<std::string> const& call : std::vector<std::vector<std::string>>{{"--help"},
                                                                                     {"train", "--help"},
+                                                                                    {"search", "--help"},
                                                                                     {"evaluate", "--help"},
                                                                                     {"datasets", "--help"},
                                                                                     {"info", "--help"},

@@ -1,0 +1,363 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// nasturtium search: an algorithm looks for good networks in a space, a prediction engine stops the hopeless ones.
+#include "program.hpp"
+#include "training_options.hpp"
+
+#include <nasturtium/core/clock.hpp>
+#include <nasturtium/core/number.hpp>
+#include <nasturtium/core/progress.hpp>
+#include <nasturtium/core/signal.hpp>
+#include <nasturtium/core/table.hpp>
+#include <nasturtium/nas/search.hpp>
+#include <nasturtium/nn/weights.hpp>
+#include <nasturtium/predictor/presets.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+#include <optional>
+#include <set>
+
+namespace nasturtium::cli {
+
+namespace {
+
+constexpr char const* examples =
+    "  nasturtium search --space nsga-net --algorithm nsga-net --dataset fashion-mnist --subset 4000 --validation 0.25 "
+    "\\\n"
+    "      --predictor penguin --epochs 20 --evaluations 60 --out runs/search\n"
+    "  nasturtium search --resume runs/search\n"
+    "  nasturtium search --space evocnn --algorithm random --predictor none --dataset synthetic --validation 0.2 \\\n"
+    "      --epochs 5 --evaluations 10 --out runs/random";
+
+struct Options
+{
+  DeviceOptions device;
+  DataChoice data;
+  nas::SearchConfig config;
+  std::string out, resume;
+  bool half_epochs = false;
+  bool json = false;
+};
+
+std::string joined(std::vector<std::string> const& words)
+{
+  std::string text;
+  for (auto const& word : words)
+    text += (text.empty() ? "" : "|") + word;
+  return text;
+}
+
+Cell cell(double value)
+{
+  return std::isfinite(value) ? Cell(value) : Cell();
+}
+
+/// Epochs done and saved, the best so far, and how long it will take.
+class Watcher : public nas::SearchObserver
+{
+public:
+  explicit Watcher(nas::SearchConfig const& config)
+      : m_config(config),
+        m_progress("search", static_cast<std::int64_t>(config.settings.evaluations) * config.training.epochs, "epochs")
+  {
+  }
+
+  void on_report(nas::Trial const& trial, nn::EpochReport const& report, predictor::Prediction const&) override
+  {
+    double const one = 1.0 / m_config.training.validations_per_epoch;
+    m_epochs += std::min(one, report.epoch);
+    m_reported.insert(trial.id);
+    m_progress.set(done(), note());
+  }
+
+  void on_result(nas::TrialResult const& result) override
+  {
+    ++m_answers;
+    // What was not trained of a candidate that was stopped, or failed, needs no training any more.
+    double const left = m_config.training.epochs - result.epochs;
+    m_skipped += left;
+    if (!result.failed()) {
+      m_saved += left;
+      m_full += m_config.training.epochs;
+    }
+    if (std::isfinite(result.fitness) && !(result.fitness <= m_best)) m_best = result.fitness;
+    if (!m_reported.erase(result.trial.id)) { // from the journal of an earlier call
+      m_epochs += result.epochs;
+      m_progress.set(done(), note());
+      return;
+    }
+    std::string line = concat("trial ", result.trial.id, ": ");
+    line += result.failed() ? concat(nn::name(result.status), ": ", result.reason)
+                            : concat(fixed(result.fitness, 2), result.predicted ? " % predicted after " : " % after ",
+                                     shortest(result.epochs), " epochs, ",
+                                     fixed(static_cast<double>(result.parameters) / 1e3, 1), " k parameters");
+    m_progress.message(line);
+    m_progress.set(done(), note());
+  }
+
+  void on_note(std::string const& text) override { m_progress.message("nasturtium: " + text); }
+
+  void finish() { m_progress.finish(); }
+
+private:
+  nas::SearchConfig const& m_config;
+  Progress m_progress;
+  double m_epochs = 0, m_skipped = 0, m_saved = 0, m_full = 0, m_best = -1;
+  int m_answers = 0;
+  std::set<int> m_reported; ///< candidates of this call
+
+  std::int64_t done() const { return std::llround(m_epochs + m_skipped); }
+  std::string note() const
+  {
+    std::string text = concat(m_answers, "/", m_config.settings.evaluations, " candidates");
+    if (m_best >= 0) text += concat(", best ", fixed(m_best, 2), " %");
+    if (m_full > 0) text += concat(", ", fixed(100 * m_saved / m_full, 1), " % of epochs saved");
+    return text;
+  }
+};
+
+/// What a person, and a program, is told at the end.
+struct Winner
+{
+  nas::TrialResult const* result = nullptr;
+  double test_accuracy = std::numeric_limits<double>::quiet_NaN(); ///< percent, of the weights that were kept
+};
+
+Winner judge(nas::SearchFolder const& folder, nas::SearchResult const& result, datasets::Dataset const& dataset,
+             nn::TrainerOptions const& trainer)
+{
+  Winner winner;
+  if (result.best < 0) return winner;
+  winner.result = &result.trials[static_cast<std::size_t>(result.best)];
+  if (dataset.test.count == 0) return winner;
+  std::string const path = folder.file("best/weights.h5");
+  auto const architecture = nn::load_weights_architecture(path);
+  winner.test_accuracy = 100 * nn::evaluate(trainer, architecture, nn::load_weights(path), dataset, dataset.test, 256,
+                                            1, nullptr, folder.config().training.precision)
+                                   .accuracy;
+  return winner;
+}
+
+void print_tables(nas::SearchFolder const& folder, nas::SearchResult const& result, Winner const& winner)
+{
+  std::vector<nas::TrialResult const*> ranked;
+  for (auto const& trial : result.trials)
+    if (std::isfinite(trial.fitness)) ranked.push_back(&trial);
+  std::stable_sort(ranked.begin(), ranked.end(), [](auto const* a, auto const* b) { return a->fitness > b->fitness; });
+  Table table({{"trial"},
+               {"fitness %", 2},
+               {"by"},
+               {"last %", 2},
+               {"best %", 2},
+               {"epochs"},
+               {"parameters"},
+               {"MFLOP", 2},
+               {"parent"}});
+  for (std::size_t i = 0; i < std::min<std::size_t>(ranked.size(), 10); ++i) {
+    auto const& it = *ranked[i];
+    table.add_row({std::int64_t{it.trial.id}, it.fitness, it.predicted ? "prediction" : "measurement", cell(it.last),
+                   cell(it.best), it.epochs, it.parameters, it.flops / 1e6,
+                   it.trial.parent < 0 ? Cell() : Cell(std::int64_t{it.trial.parent})});
+  }
+  std::cout << table.text() << '\n';
+  auto const& config = folder.config();
+  std::int64_t stopped = 0, failed = 0;
+  for (auto const& trial : result.trials) {
+    stopped += trial.status == nn::Status::stopped;
+    failed += trial.failed();
+  }
+  Table summary({{"algorithm"},
+                 {"space"},
+                 {"predictor"},
+                 {"candidates"},
+                 {"stopped"},
+                 {"failed"},
+                 {"epochs", 1},
+                 {"saved %", 1},
+                 {"seconds", 1},
+                 {"engine s", 3},
+                 {"test %", 2}});
+  summary.add_row({config.settings.algorithm, config.space, config.predictor,
+                   static_cast<std::int64_t>(result.trials.size()), stopped, failed, result.epochs_used,
+                   100 * result.saved(), result.seconds, result.engine_seconds, cell(winner.test_accuracy)});
+  std::cout << summary.text();
+  if (winner.result) std::cout << "\nThe fittest network is in " << folder.file("best") << '\n';
+}
+
+json::Value number(double value)
+{
+  return std::isfinite(value) ? json::Value(value) : json::Value(nullptr);
+}
+
+void print_json(nas::SearchFolder const& folder, nas::SearchResult const& result, Winner const& winner)
+{
+  json::Object object;
+  object["run"] = folder.path();
+  object["interrupted"] = result.interrupted;
+  object["candidates"] = static_cast<std::int64_t>(result.trials.size());
+  object["epochs_used"] = result.epochs_used;
+  object["epochs_full"] = result.epochs_full;
+  object["saved"] = result.saved();
+  object["seconds"] = result.seconds;
+  object["engine_seconds"] = result.engine_seconds;
+  if (winner.result) {
+    json::Object best;
+    best["trial"] = winner.result->trial.id;
+    best["fitness"] = winner.result->fitness;
+    best["predicted"] = winner.result->predicted;
+    best["last"] = number(winner.result->last);
+    best["parameters"] = winner.result->parameters;
+    best["forward_flops"] = winner.result->flops;
+    best["hash"] = winner.result->hash;
+    best["test_accuracy"] = number(winner.test_accuracy);
+    best["folder"] = folder.file("best");
+    object["best"] = std::move(best);
+  } else {
+    object["best"] = nullptr;
+  }
+  std::cout << json::pretty(object);
+}
+
+int run(nas::SearchFolder& folder, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer, bool as_json)
+{
+  Watcher watcher(folder.config());
+  auto const result = nas::run_search(folder, dataset, trainer, watcher, [] { return interrupted(); });
+  watcher.finish();
+  if (result.interrupted) {
+    std::cerr << "nasturtium: interrupted; go on with: nasturtium search --resume " << folder.path() << '\n';
+    if (as_json) print_json(folder, result, {});
+    return exit_interrupted;
+  }
+  auto const winner = judge(folder, result, dataset, trainer);
+  if (as_json)
+    print_json(folder, result, winner);
+  else
+    print_tables(folder, result, winner);
+  return winner.result ? exit_success : exit_failure;
+}
+
+// --resume goes on with what was decided at the start: options that decide something are refused.
+void refuse_beside_resume(CLI::App& app)
+{
+  static std::set<std::string> const harmless{"help", "config", "resume", "backend", "threads", "json", "data-dir"};
+  for (CLI::Option const* option : app.get_options()) {
+    std::string const word = option->get_name().substr(std::min<std::size_t>(2, option->get_name().size()));
+    require(option->count() == 0 || harmless.contains(word), "--resume takes ", option->get_name(),
+            " from the run's config.json; leave it out");
+  }
+}
+
+int resume(Options const& options, Invocation const& call)
+{
+  auto const runtime = options.device.start(call);
+  auto folder = nas::SearchFolder::open(options.resume);
+  auto const& config = folder.config();
+  auto trainer = options.device.trainer();
+  require(options.device.backend.empty() || trainer.backend == config.backend, options.resume,
+          ": was begun with --backend ", nn::name(config.backend), "; another one would not end with the same bits");
+  trainer.backend = config.backend;
+  DataChoice data = parse_data_choice(config.data, options.resume + ": 'data'");
+  if (!options.data.data_dir.empty()) data.data_dir = options.data.data_dir;
+  auto const dataset = data.load();
+  require(dataset.checksum == config.data_checksum, data.dataset,
+          ": is not the data set that the search was begun with (checksum ", dataset.checksum, ", was ",
+          config.data_checksum, ")");
+  if (interrupted()) return exit_interrupted;
+  return run(folder, dataset, trainer, options.json);
+}
+
+} // namespace
+
+int search(Invocation const& call)
+{
+  Options options;
+  auto& config = options.config;
+  config.training.epochs = 20;
+  auto& settings = config.settings;
+  VerbParser parser("search", "Looks for good networks in a space; an engine may stop hopeless ones early.", examples);
+  CLI::App& app = parser.app();
+  app.add_option("--space", config.space, "Which networks there are (docs/guide/search-spaces.md)")
+      ->option_text(joined(nas::space_names()) + " [" + config.space + "]");
+  app.add_option("--algorithm", settings.algorithm, "How it searches (docs/guide/search-algorithms.md)")
+      ->option_text(joined(nas::algorithm_names()) + " [" + settings.algorithm + "]");
+  app.add_option("--predictor", config.predictor,
+                 "Prediction engine that watches the learning curves; none: train to the end")
+      ->option_text("none|penguin|a4nn|nasturtium|... [none]");
+  add_choice<nas::FitnessRule>(
+      app, "--fitness", config.fitness,
+      {{"prediction", nas::FitnessRule::prediction},
+       {"last", nas::FitnessRule::last},
+       {"best", nas::FitnessRule::best}},
+      "What the algorithm is told of a candidate that was stopped: predicted, last or best accuracy");
+  app.add_option("--stale-epochs", config.stale_epochs,
+                 "Stop a candidate whose least training loss is so many epochs old (MENNDL: 10); 0: never")
+      ->capture_default_str()
+      ->type_name("X");
+  app.add_option("--evaluations", settings.evaluations, "Candidates in all")->capture_default_str()->type_name("N");
+  app.add_option("--out", options.out, "Folder of the search: config, journal, curves, trials, the fittest network")
+      ->type_name("DIR");
+  app.add_option("--resume", options.resume, "Go on with a search that was interrupted or killed")->type_name("DIR");
+  app.add_flag("--half-epochs", options.half_epochs, "Validate, and predict, every half epoch");
+  app.add_flag("--json", options.json, "The result as JSON on stdout");
+  std::string const group = "Algorithm";
+  app.add_option("--population", settings.population, "Size of the population; 0: the algorithm's own")
+      ->capture_default_str()
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--tournament", settings.sample, "Of aging evolution; 0: its own")
+      ->capture_default_str()
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--mutation", settings.mutation, "Probability of a mutation per gene; negative: the algorithm's own")
+      ->capture_default_str()
+      ->type_name("X")
+      ->group(group);
+  app.add_option("--crossover", settings.crossover, "Probability of a crossover; negative: the algorithm's own")
+      ->capture_default_str()
+      ->type_name("X")
+      ->group(group);
+  app.add_option("--workers", settings.workers,
+                 "Candidates that train at the same time, on one thread each; 1: one, on all threads, the same search "
+                 "every time")
+      ->capture_default_str()
+      ->type_name("N")
+      ->group(group);
+  app.add_flag("--allow-repeats", settings.allow_repeats, "Train a network again that was trained before")
+      ->group(group);
+  options.data.add_to(app);
+  add_training_options(app, config.training);
+  options.device.add_to(app);
+  if (!parser.parse(call)) return exit_success;
+
+  catch_interrupts();
+  if (!options.resume.empty()) {
+    refuse_beside_resume(app);
+    return resume(options, call);
+  }
+  require(!options.out.empty(),
+          "--out is required: a search keeps what it finds (or --resume; nasturtium search --help)");
+  settings.seed = config.training.seed;
+  if (options.half_epochs) config.training.validations_per_epoch = 2;
+  auto const runtime = options.device.start(call);
+  auto const trainer = options.device.trainer();
+  config.backend = trainer.backend;
+  auto const dataset = options.data.load();
+  require(dataset.classes > 1, options.data.dataset, ": a search wants a data set with classes");
+  require(dataset.validation.count > 0, options.data.dataset,
+          ": a search needs a validation split (--validation FRACTION takes one from the training samples)");
+  config.task = {{dataset.height, dataset.width, dataset.channels}, dataset.classes};
+  config.data = to_json(options.data);
+  config.data_checksum = dataset.checksum;
+  nas::check(config);
+  if (interrupted()) return exit_interrupted;
+  auto folder =
+      nas::SearchFolder::create(options.out, config,
+                                provenance_of(call, config.training.seed, trainer.backend,
+                                              {{"dataset", dataset.name}, {"dataset_checksum", dataset.checksum}}));
+  return run(folder, dataset, trainer, options.json);
+}
+
+} // namespace nasturtium::cli

@@ -1,0 +1,52 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "spaces/spaces.hpp"
+
+#include <nasturtium/core/error.hpp>
+
+#include <array>
+
+namespace nasturtium::nas {
+
+namespace {
+
+struct Entry
+{
+  std::string_view name;
+  std::unique_ptr<SearchSpace> (*make)(Task const& task);
+};
+
+constexpr std::array spaces{
+    Entry{"lenet11", impl::make_lenet11},
+    Entry{"nsga-net", impl::make_nsga_net},
+    Entry{"nsga-net-narrow", impl::make_nsga_net_narrow},
+    Entry{"evocnn", impl::make_evocnn},
+    Entry{"menndl", impl::make_menndl},
+};
+
+} // namespace
+
+std::vector<std::string> space_names()
+{
+  std::vector<std::string> names;
+  names.reserve(spaces.size());
+  for (Entry const& entry : spaces)
+    names.emplace_back(entry.name);
+  return names;
+}
+
+std::unique_ptr<SearchSpace> make_space(std::string const& name, Task const& task)
+{
+  nn::spec::Shape const& input = task.input;
+  require(input.height >= 1 && input.width >= 1 && input.channels >= 1, "task: field 'input' must be positive, got ",
+          input.height, " x ", input.width, " x ", input.channels);
+  require(task.classes >= 2, "task: field 'classes' must be at least 2, got ", task.classes);
+  std::string known;
+  for (Entry const& entry : spaces) {
+    if (entry.name == name) return entry.make(task);
+    known += (known.empty() ? "" : ", ") + std::string(entry.name);
+  }
+  fail("search space: unknown name '", name, "' (known: ", known, ")");
+}
+
+} // namespace nasturtium::nas

@@ -1,0 +1,267 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "support/temporary.hpp"
+
+#include <nasturtium/core/csv.hpp>
+#include <nasturtium/core/file.hpp>
+#include <nasturtium/core/journal.hpp>
+#include <nasturtium/datasets/registry.hpp>
+#include <nasturtium/nas/search.hpp>
+#include <nasturtium/nn/weights.hpp>
+
+#include <atomic>
+#include <catch2/catch_test_macros.hpp>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+using namespace nasturtium;
+using namespace nasturtium::nas;
+using nasturtium::test::error_of;
+
+namespace {
+
+datasets::Dataset const& images()
+{
+  static auto const dataset = [] {
+    auto made = datasets::load("synthetic:height=8:width=8:classes=4:count=160:test=40:noise=60");
+    datasets::split_validation(made, 0.25, 1);
+    return made;
+  }();
+  return dataset;
+}
+
+SearchConfig config_of(std::string const& predictor = "none")
+{
+  SearchConfig config;
+  config.space = "menndl";
+  config.task = {{8, 8, 1}, 4};
+  config.settings.algorithm = "menndl";
+  config.settings.evaluations = 8;
+  config.settings.population = 4;
+  config.training.epochs = 6;
+  config.training.batch_size = 32;
+  config.training.optimiser.learning_rate = 0.05;
+  config.predictor = predictor;
+  config.data = "synthetic";
+  config.data_checksum = images().checksum;
+  return config;
+}
+
+nn::TrainerOptions one_thread()
+{
+  nn::TrainerOptions options;
+  options.threads = 1;
+  return options;
+}
+
+SearchResult search(SearchFolder& folder, std::function<bool()> const& interrupted = {})
+{
+  SearchObserver nobody;
+  return run_search(folder, images(), one_thread(), nobody, interrupted);
+}
+
+SearchFolder create(std::string const& path, SearchConfig const& config)
+{
+  return SearchFolder::create(path, config, make_provenance(0, nullptr, 1, "test"));
+}
+
+// What was decided: questions and answers, without times.
+std::vector<std::string> decisions(std::string const& path)
+{
+  std::vector<std::string> found;
+  std::set<std::int64_t> told;
+  for (auto const& event : read_journal(path + "/journal.jsonl")) {
+    auto object = event.as_object();
+    std::string const kind(object["event"].as_string());
+    if (kind == "ask") {
+      object.erase("utc");
+      found.push_back(json::compact(object));
+    } else if (kind == "tell") {
+      CHECK(told.insert(object["trial"].as_int64()).second);
+      for (char const* field : {"utc", "seconds", "engine_seconds"})
+        object.erase(field);
+      found.push_back(json::compact(object));
+    }
+  }
+  return found;
+}
+
+} // namespace
+
+TEST_CASE("search: trains every candidate, keeps the fittest, and writes what it did")
+{
+  test::TemporaryFolder const place;
+  auto folder = create(place / "run", config_of());
+  auto const result = search(folder);
+  REQUIRE(result.trials.size() == 8);
+  REQUIRE(result.best >= 0);
+  auto const& best = result.trials[static_cast<std::size_t>(result.best)];
+  for (auto const& trial : result.trials) {
+    CHECK((trial.failed() || trial.epochs == 6));
+    CHECK((trial.failed() || trial.fitness <= best.fitness));
+  }
+  CHECK(result.saved() == 0);
+  // The weights that were kept reach what the search was told of them.
+  auto const path = folder.file("best/weights.h5");
+  auto const architecture = nn::load_weights_architecture(path);
+  CHECK(nn::spec::hash(architecture) == best.hash);
+  CHECK(nn::spec::hash(nn::spec::load_architecture(folder.file("best/architecture.json"))) == best.hash);
+  auto const measured =
+      nn::evaluate(one_thread(), architecture, nn::load_weights(path), images(), images().validation, 64, 1);
+  CHECK(std::abs(100 * measured.accuracy - best.fitness) < 1e-9);
+  // Tables: a row a candidate, a row an epoch.
+  auto trials = CsvReader::open(folder.file("trials.csv"));
+  int rows = 0;
+  while (trials.next())
+    ++rows;
+  CHECK(rows == 8);
+  auto curves = CsvReader::open(folder.file("curves.csv"));
+  rows = 0;
+  while (curves.next())
+    ++rows;
+  CHECK(rows == static_cast<int>(result.epochs_used));
+}
+
+TEST_CASE("search: the same configuration decides the same, candidates are repeatable one by one")
+{
+  test::TemporaryFolder const place;
+  auto one = create(place / "one", config_of("a4nn")), two = create(place / "two", config_of("a4nn"));
+  auto const first = search(one), second = search(two);
+  CHECK(decisions(one.path()) == decisions(two.path()));
+  CHECK(first.epochs_used == second.epochs_used);
+}
+
+TEST_CASE("search: interrupted anywhere and resumed, it decides what it would have decided")
+{
+  test::TemporaryFolder const place;
+  for (std::string const predictor : {"none", "last-value"}) {
+    auto whole = create(place / ("whole-" + predictor), config_of(predictor));
+    std::atomic<int> polls = 0;
+    search(whole, [&] {
+      ++polls;
+      return false;
+    });
+    auto const wanted = decisions(whole.path());
+    for (int const part : {1, 3, 7}) {
+      INFO("after " << part << " tenths of the steps, predictor " << predictor);
+      std::string const path = (place / concat("part-", predictor, part));
+      {
+        auto folder = create(path, config_of(predictor));
+        std::atomic<int> seen = 0;
+        int const limit = polls * part / 10;
+        CHECK(search(folder, [&] { return ++seen > limit; }).interrupted);
+      }
+      auto folder = SearchFolder::open(path);
+      auto const result = search(folder);
+      CHECK_FALSE(result.interrupted);
+      CHECK(decisions(path) == wanted);
+      CHECK(read_file(folder.file("best/architecture.json")) == read_file(whole.file("best/architecture.json")));
+    }
+  }
+}
+
+TEST_CASE("search: a finished search is resumed to the same end without training")
+{
+  test::TemporaryFolder const place;
+  double best = 0;
+  {
+    auto folder = create(place / "run", config_of());
+    auto const result = search(folder);
+    best = result.trials[static_cast<std::size_t>(result.best)].fitness;
+  }
+  auto folder = SearchFolder::open(place / "run");
+  auto const result = search(folder, [] { return true; }); // training would be interrupted at once
+  CHECK_FALSE(result.interrupted);
+  REQUIRE(result.trials.size() == 8);
+  CHECK(result.trials[static_cast<std::size_t>(result.best)].fitness == best);
+}
+
+TEST_CASE("search: several workers answer every question once")
+{
+  test::TemporaryFolder const place;
+  auto config = config_of("a4nn");
+  config.settings.workers = 3;
+  auto folder = create(place / "run", config);
+  auto const result = search(folder);
+  CHECK(result.trials.size() == 8);
+  std::set<int> ids;
+  for (auto const& trial : result.trials)
+    ids.insert(trial.trial.id);
+  CHECK(ids.size() == 8);
+}
+
+TEST_CASE("search: the engine stops candidates, and the algorithm hears the prediction")
+{
+  test::TemporaryFolder const place;
+  for (FitnessRule const rule : {FitnessRule::prediction, FitnessRule::last, FitnessRule::best}) {
+    auto config = config_of("a4nn");
+    config.fitness = rule;
+    config.training.epochs = 25;
+    config.settings.evaluations = 6;
+    auto folder = create(place / name(rule), config);
+    auto const result = search(folder);
+    for (auto const& trial : result.trials) {
+      if (trial.status != nn::Status::stopped) continue;
+      CHECK(trial.epochs < 25);
+      CHECK(trial.fitness == (rule == FitnessRule::prediction ? trial.prediction
+                              : rule == FitnessRule::last     ? trial.last
+                                                              : trial.best));
+    }
+    CHECK(result.saved() > 0); // eight by eight images are learnt in a few epochs
+  }
+}
+
+TEST_CASE("search: folders of another configuration, of another data set, and edited journals are refused")
+{
+  test::TemporaryFolder const place;
+  auto const path = (place / "run");
+  {
+    auto folder = create(path, config_of());
+    search(folder);
+  }
+  CHECK(error_of([&] { create(path, config_of()); }).find("holds a run already") != std::string::npos);
+  {
+    auto folder = SearchFolder::open(path);
+    auto other = images();
+    other.validation = {};
+    SearchObserver nobody;
+    CHECK(error_of([&] { run_search(folder, other, one_thread(), nobody); }).find("validation split") !=
+          std::string::npos);
+  }
+  std::string const config = read_file(path + "/config.json");
+  auto edited = config;
+  edited.replace(edited.find("\"seed\": 1"), 9, "\"seed\": 2");
+  write_file(path + "/config.json", edited);
+  {
+    auto folder = SearchFolder::open(path);
+    CHECK(error_of([&] { search(folder); }).find("is not what this configuration asks for") != std::string::npos);
+  }
+  for (auto const& [from, to] : {std::pair<std::string, std::string>{"\"menndl\"", "\"mendel\""},
+                                 {"\"predictor\": \"none\"", "\"predictor\": \"oracle\""},
+                                 {"\"version\": 1", "\"version\": 9"},
+                                 {"\"space\"", "\"spice\""}}) {
+    edited = config;
+    edited.replace(edited.find(from), from.size(), to);
+    write_file(path + "/config.json", edited);
+    INFO(to);
+    CHECK(error_of([&] { SearchFolder::open(path); }) != "no error");
+  }
+}
+
+TEST_CASE("search: a model that cannot be written is told, and the search goes on")
+{
+  test::TemporaryFolder const folder;
+  struct Notes : SearchObserver
+  {
+    std::vector<std::string> texts;
+    void on_note(std::string const& text) override { texts.push_back(text); }
+  } notes;
+  auto run_folder = create(folder / "search", config_of());
+  std::filesystem::create_directories(folder / "search/best/model.onnx/in-the-way");
+  auto const result = run_search(run_folder, images(), one_thread(), notes);
+  CHECK(result.trials.size() == 8);
+  REQUIRE_FALSE(notes.texts.empty());
+  CHECK(notes.texts.front().find("model.onnx") != std::string::npos);
+  CHECK(is_file(folder / "search/best/weights.h5"));
+}

@@ -1,0 +1,35 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Decoded genomes train: one step each on a small batch.
+#include <nasturtium/nas/genome_text.hpp>
+#include <nasturtium/nas/search_space.hpp>
+#include <nasturtium/nn/stepper.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <cmath>
+
+using namespace nasturtium;
+using namespace nasturtium::nas;
+
+TEST_CASE("spaces: networks train a step")
+{
+  nn::TrainOptions options;
+  options.batch_size = 4;
+  options.optimiser.kind = nn::OptimiserKind::adam;
+  options.optimiser.learning_rate = 1e-3;
+  for (std::string const& name : space_names()) {
+    for (Task const& task : {Task{{8, 8, 1}, 10}, Task{{12, 10, 3}, 100}, Task{{28, 28, 1}, 10}}) {
+      auto const space = make_space(name, task);
+      for (std::uint32_t decision = 0; decision < 24; ++decision) {
+        Random random(21, decision);
+        Genome const genome = space->sample(random);
+        INFO(architecture_name(name, genome));
+        nn::Stepper stepper({.threads = 1}, space->decode(genome), options);
+        stepper.run(1);
+        REQUIRE(std::isfinite(stepper.loss()));
+      }
+    }
+  }
+}
