@@ -362,3 +362,51 @@ TEST_CASE("search: a candidate whose training loss no longer falls is stopped, b
   }
   CHECK(stopped > 0);
 }
+
+TEST_CASE("reproduce penguin: runs, is resumed, and makes the same tables again")
+{
+  Folder const folder;
+  std::string const out = folder / "penguin";
+  std::vector<std::string> const words{"reproduce", "penguin",    "--scale", "smoke",    "--searches",
+                                       "menndl",    "--networks", "4",       "--epochs", "4",
+                                       "--threads", "1",          "--out",   out};
+  auto dry = words;
+  dry.emplace_back("--dry-run");
+  CHECK(run(dry).status == 0);
+  CHECK_FALSE(fs::exists(out));
+  Process cut(words);
+  while (cut.running() && read(out + "/menndl-synthetic/recorded/journal.jsonl").find("\"tell\"") == std::string::npos)
+    sleep_ms(2);
+  cut.signal(SIGKILL);
+  cut.wait();
+  auto const first = run(words);
+  INFO(first.err);
+  REQUIRE(first.status == 0);
+  std::map<std::string, std::string> tables;
+  for (std::string const name : {"replayed.csv", "tables.md", "live.csv"})
+    tables[name] = read(out + "/" + name);
+  CHECK(first.out.find("wall factor") != std::string::npos);
+  CHECK(read(out + "/index.html").find("<svg") != std::string::npos);
+  REQUIRE(run(words).status == 0);
+  for (auto const& [name, text] : tables) {
+    INFO(name);
+    CHECK(read(out + "/" + name) == text);
+  }
+  // Every method has its row, with all four networks.
+  auto reader = CsvReader::open(out + "/replayed.csv");
+  std::set<std::string> methods;
+  while (reader.next()) {
+    methods.insert(reader.fields()[reader.column("method")]);
+    if (reader.fields()[reader.column("networks")] != "") CHECK(reader.integer(reader.column("networks")) <= 4);
+  }
+  for (std::string const name : {"penguin", "penguin-modular", "a4nn", "nasturtium"})
+    CHECK(methods.contains(name));
+  // Another question in the same folder is refused.
+  auto other = words;
+  other[7] = "5";
+  auto const refused = run(other);
+  CHECK(refused.status == 2);
+  CHECK(refused.err.find("evaluations") != std::string::npos);
+  CHECK(run({"reproduce", "everything"}).status == 2);
+  CHECK(run({"reproduce", "penguin", "--scale", "huge"}).status == 2);
+}

@@ -24,19 +24,25 @@ bool better(Individual const& left, Individual const& right)
 
 Individual const& tournament(std::vector<Individual> const& population, int size, Random& random)
 {
-  std::vector<std::size_t> left(population.size());
-  std::iota(left.begin(), left.end(), std::size_t{0});
-  int const draws = std::min(size, static_cast<int>(population.size()));
-  Individual const* best = nullptr;
-  for (int i = 0; i < draws; ++i) {
-    auto const at = static_cast<std::size_t>(random.below(static_cast<int>(left.size())));
-    Individual const& drawn = population[left[at]];
-    left.erase(left.begin() + static_cast<std::ptrdiff_t>(at));
-    bool const wins = !best || (best->fitness.failed && !drawn.fitness.failed) ||
-                      (!drawn.fitness.failed && drawn.fitness.accuracy > best->fitness.accuracy);
-    if (wins) best = &drawn;
-  }
-  return *best;
+  auto const best_of_draws = [&](std::vector<std::size_t> left) -> Individual const& {
+    int const draws = std::min(size, static_cast<int>(left.size()));
+    Individual const* best = nullptr;
+    for (int i = 0; i < draws; ++i) {
+      auto const at = static_cast<std::size_t>(random.below(static_cast<int>(left.size())));
+      Individual const& drawn = population[left[at]];
+      left.erase(left.begin() + static_cast<std::ptrdiff_t>(at));
+      bool const wins = !best || (best->fitness.failed && !drawn.fitness.failed) ||
+                        (!drawn.fitness.failed && drawn.fitness.accuracy > best->fitness.accuracy);
+      if (wins) best = &drawn;
+    }
+    return *best;
+  };
+  std::vector<std::size_t> members(population.size());
+  std::iota(members.begin(), members.end(), std::size_t{0});
+  Individual const& best = best_of_draws(members);
+  if (!best.fitness.failed) return best;
+  std::erase_if(members, [&](std::size_t i) { return population[i].fitness.failed; });
+  return members.empty() ? best : best_of_draws(members);
 }
 
 std::optional<Trial> Algorithm::ask()

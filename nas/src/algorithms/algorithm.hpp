@@ -24,6 +24,7 @@ struct Individual
 bool better(Individual const& left, Individual const& right);
 
 /// The best of `size` members drawn without replacement; ties to the one drawn first. `size` is cut to the population.
+/// A failure wins only where all members are failures: a draw of failures alone is repeated among the others.
 Individual const& tournament(std::vector<Individual> const& population, int size, Random& random);
 
 /// A question takes its random numbers from Random(seed, number of the question), so the order of questions and answers

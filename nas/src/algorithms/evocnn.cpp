@@ -22,7 +22,6 @@ bool beats(Individual const& left, Individual const& right)
 {
   Fitness const& a = left.fitness;
   Fitness const& b = right.fitness;
-  if (a.failed || b.failed) return better(left, right);
   if (std::abs(a.accuracy - b.accuracy) > accuracy_slack) return a.accuracy > b.accuracy;
   if (std::abs(a.parameters - b.parameters) > parameter_slack * std::max(a.parameters, b.parameters))
     return a.parameters < b.parameters;

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Algorithms that go in generations: a generation is asked for, and when all of it is answered the survivors of it and
-// its parents make the next one. The order of the answers does not matter.
+// its parents make the next one. The order of the answers does not matter. Failures do not survive: they are nobody's
+// parents, and a generation without any success is followed by fresh samples.
 #pragma once
 
 #include "algorithms/algorithm.hpp"
@@ -23,10 +24,12 @@ protected:
   int size() const { return m_size; }
   std::vector<Individual> const& parents() const { return m_parents; }
 
-  /// A child of the parents (never empty, at least one of them no failure).
+  /// A child of the parents (never empty, no failure among them).
   virtual Trial child(Random& random) const = 0;
-  /// The survivors among `all` (more than size() of them), in any order.
+  /// The survivors among `all` (more than size() of them, no failure among them), in any order.
   virtual std::vector<Individual> survivors(std::vector<Individual> const& all, Random& random) const = 0;
+  /// parents() are others now: what depends on them alone is computed here, once a generation.
+  virtual void parents_changed() {}
 
   std::optional<Trial> propose(Random& random) final
   {
@@ -35,10 +38,8 @@ protected:
       next_generation();
     }
     ++m_asked_here;
-    bool const orphans =
-        std::all_of(m_parents.begin(), m_parents.end(), [](Individual const& it) { return it.fitness.failed; });
     auto trial = without_repeats(
-        random, [&](Random& numbers) { return orphans ? fresh(numbers, m_generation) : child(numbers); });
+        random, [&](Random& numbers) { return m_parents.empty() ? fresh(numbers, m_generation) : child(numbers); });
     trial.generation = m_generation;
     return trial;
   }
@@ -54,6 +55,7 @@ private:
   {
     std::vector<Individual> all = m_parents;
     all.insert(all.end(), m_children.begin(), m_children.end());
+    std::erase_if(all, [](Individual const& it) { return it.fitness.failed; });
     std::sort(all.begin(), all.end(), [](auto const& a, auto const& b) { return a.trial.id < b.trial.id; });
     // A stream of its own: questions count from 0, generations from the other end.
     Random random(settings().seed, ~static_cast<std::uint32_t>(m_generation));
@@ -61,6 +63,7 @@ private:
     m_children.clear();
     ++m_generation;
     m_asked_here = 0;
+    parents_changed();
   }
 };
 

@@ -3,7 +3,8 @@
 //
 // MENNDL's evolution (Young et al., MLHPC 2015 and later) as an asynchronous genetic algorithm: the master never waits
 // for a generation. Binary tournaments, uniform crossover 0.6 (by the space), mutation 0.05 per gene; a child takes the
-// place of the worst member, so the best is always kept. Published population: 100; 20 here unless asked for.
+// place of the worst member, so the best is always kept. Failures are not taken in. Published population: 100; 20 here
+// unless asked for.
 #include "algorithms/algorithm.hpp"
 
 #include <algorithm>
@@ -23,14 +24,14 @@ public:
 protected:
   std::optional<Trial> propose(Random& random) override
   {
-    bool const orphan = m_population.empty() || m_population.front().fitness.failed;
-    if (static_cast<std::size_t>(asked()) < m_size || orphan)
+    if (static_cast<std::size_t>(asked()) < m_size || m_population.empty())
       return without_repeats(random, [this](Random& numbers) { return fresh(numbers); });
     return without_repeats(random, [this](Random& numbers) { return child(numbers); });
   }
 
   void answered(Individual const& individual) override
   {
+    if (individual.fitness.failed) return;
     m_population.insert(std::upper_bound(m_population.begin(), m_population.end(), individual, better), individual);
     if (m_population.size() > m_size) m_population.pop_back();
   }

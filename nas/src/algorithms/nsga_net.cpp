@@ -14,16 +14,12 @@ namespace nasturtium::nas::impl {
 
 namespace {
 
-// Failures are dominated by everything else and by nobody of their kind.
 Objectives objectives_of(std::vector<Individual> const& all)
 {
   Objectives objectives;
   objectives.reserve(all.size());
   for (auto const& it : all) {
-    if (it.fitness.failed)
-      objectives.push_back({1e300, 1e300});
-    else
-      objectives.push_back({100 - it.fitness.accuracy, it.fitness.flops});
+    objectives.push_back({100 - it.fitness.accuracy, it.fitness.flops});
   }
   return objectives;
 }
@@ -70,25 +66,34 @@ protected:
     return chosen;
   }
 
-private:
-  // The parents change once a generation; ranking them for every draw costs less than a training step.
-  Individual const& select(Random& random) const
+  void parents_changed() override
   {
     auto const objectives = objectives_of(parents());
-    auto const front = non_dominated_sort(objectives);
+    m_front = non_dominated_sort(objectives);
+    m_distance.assign(parents().size(), 0);
+    std::vector<std::vector<std::size_t>> fronts;
+    for (std::size_t i = 0; i < m_front.size(); ++i) {
+      auto const number = static_cast<std::size_t>(m_front[i]);
+      if (fronts.size() <= number) fronts.resize(number + 1);
+      fronts[number].push_back(i);
+    }
+    for (auto const& members : fronts) {
+      auto const distance = crowding_distance(objectives, members);
+      for (std::size_t i = 0; i < members.size(); ++i)
+        m_distance[members[i]] = distance[i];
+    }
+  }
+
+private:
+  std::vector<int> m_front;       ///< of the parents
+  std::vector<double> m_distance; ///< crowding distance of the parents, each in its front
+
+  Individual const& select(Random& random) const
+  {
     int const count = static_cast<int>(parents().size());
     auto const a = static_cast<std::size_t>(random.below(count)), b = static_cast<std::size_t>(random.below(count));
-    if (front[a] != front[b]) return parents()[front[a] < front[b] ? a : b];
-    std::vector<std::size_t> members;
-    std::size_t at_a = 0, at_b = 0;
-    for (std::size_t i = 0; i < parents().size(); ++i) {
-      if (front[i] != front[a]) continue;
-      if (i == a) at_a = members.size();
-      if (i == b) at_b = members.size();
-      members.push_back(i);
-    }
-    auto const distance = crowding_distance(objectives, members);
-    return parents()[distance[at_b] > distance[at_a] ? b : a];
+    if (m_front[a] != m_front[b]) return parents()[m_front[a] < m_front[b] ? a : b];
+    return parents()[m_distance[b] > m_distance[a] ? b : a];
   }
 };
 

@@ -10,7 +10,7 @@
 
 namespace nasturtium::nas {
 
-/// One row a solution; all rows of the same length.
+/// One row a solution; all rows of the same length, all values finite.
 using Objectives = std::vector<std::vector<double>>;
 
 /// No worse in every objective and better in one.
