@@ -316,6 +316,16 @@ Provenance provenance_of(Invocation const& call, std::uint64_t seed, nn::Backend
   return provenance;
 }
 
+void refuse_beside_resume(CLI::App& app, std::set<std::string> harmless)
+{
+  harmless.insert({"help", "config", "resume", "backend", "threads", "json", "data-dir"});
+  for (CLI::Option const* option : app.get_options()) {
+    std::string const word = option->get_name().substr(std::min<std::size_t>(2, option->get_name().size()));
+    require(option->count() == 0 || harmless.contains(word), "--resume takes ", option->get_name(),
+            " from the run's config.json; leave it out");
+  }
+}
+
 std::string grouped(std::int64_t value)
 {
   std::string text = std::to_string(value);

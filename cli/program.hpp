@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -104,6 +105,10 @@ public:
 /// Where a result of this call comes from; `extra` is added to what the runtime says of itself.
 Provenance provenance_of(Invocation const& call, std::uint64_t seed, nn::BackendKind backend,
                          std::vector<std::pair<std::string, std::string>> const& extra = {});
+
+/// --resume goes on with what was decided at the start: throws Error for every option given but those that decide
+/// nothing (backend, threads, json, data-dir, config, and `harmless`).
+void refuse_beside_resume(CLI::App& app, std::set<std::string> harmless = {});
 
 /// Thousands apart by thin groups: 431080 -> "431,080".
 std::string grouped(std::int64_t value);

@@ -239,17 +239,6 @@ int run(nas::SearchFolder& folder, datasets::Dataset const& dataset, nn::Trainer
   return winner.result ? exit_success : exit_failure;
 }
 
-// --resume goes on with what was decided at the start: options that decide something are refused.
-void refuse_beside_resume(CLI::App& app)
-{
-  static std::set<std::string> const harmless{"help", "config", "resume", "backend", "threads", "json", "data-dir"};
-  for (CLI::Option const* option : app.get_options()) {
-    std::string const word = option->get_name().substr(std::min<std::size_t>(2, option->get_name().size()));
-    require(option->count() == 0 || harmless.contains(word), "--resume takes ", option->get_name(),
-            " from the run's config.json; leave it out");
-  }
-}
-
 int resume(Options const& options, Invocation const& call)
 {
   auto const runtime = options.device.start(call);

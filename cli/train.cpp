@@ -57,18 +57,6 @@ std::string make_id(nn::spec::Architecture const& architecture, std::string cons
   return id;
 }
 
-// --resume goes on with what was decided at the start: options that decide something are refused.
-void refuse_beside_resume(CLI::App& app)
-{
-  static std::set<std::string> const harmless{"help",    "config",  "resume", "policy",
-                                              "backend", "threads", "json",   "data-dir"};
-  for (CLI::Option const* option : app.get_options()) {
-    std::string const word = option->get_name().substr(std::min<std::size_t>(2, option->get_name().size()));
-    require(option->count() == 0 || harmless.contains(word), "--resume takes ", option->get_name(),
-            " from the run's config.json; leave it out");
-  }
-}
-
 RunConfig make_config(Options& options, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer,
                       bool epochs_given)
 {
@@ -259,7 +247,7 @@ int train(Invocation const& call)
 
   catch_interrupts();
   if (!options.resume.empty()) {
-    refuse_beside_resume(app);
+    refuse_beside_resume(app, {"policy"});
     return resume(options, call, policy->count() > 0);
   }
   require(app.get_option("--out")->count() == 0 || !options.out.empty(), "--out wants the name of a folder");

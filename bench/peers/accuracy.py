@@ -142,7 +142,8 @@ def compare(network: str, recipe: Recipe, ours_file: Path, results: Path) -> boo
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    write_provenance(path, {"recipe": shlex.join(command(network, recipe))})
+    shown = shlex.join(command(network, recipe)).replace(str(images.cifar10_folder()), "$NASTURTIUM_SHARED_DATA/images")
+    write_provenance(path, {"recipe": shown})
     print(f"{'network':9} {'framework':10} {'seed':>4} {'test %':>7} {'loss':>7} {'seconds':>8} {'images/s':>8}")
     for row in rows:
         print(f"{network:9} {row['framework']:10} {row['seed']:4} {row['test_accuracy']:7.2f} {row['train_loss']:7.4f} "
