@@ -155,6 +155,12 @@ std::optional<nas::SearchResult> searched(std::string const& path, nas::SearchCo
   return result;
 }
 
+/// The mean absolute error over all networks, or over those that a method says anything of (a constant).
+double error_of(predictor::Summary const& row)
+{
+  return std::isfinite(row.mae) ? row.mae : row.mae_stopped;
+}
+
 Table summary_table(std::vector<SearchCell> const& cells)
 {
   Table table({{"search"},
@@ -179,7 +185,7 @@ Table summary_table(std::vector<SearchCell> const& cells)
     for (auto const& row : it.replayed)
       table.add_row({it.search, short_name(it.dataset), row.method, static_cast<std::int64_t>(row.networks),
                      cell(100 * row.saved), cell(row.throughput), cell(100 * row.converged), cell(row.mean_stop),
-                     cell(row.mae), cell(row.bias), cell(100 * row.recall[2]), cell(100 * row.epsilon_recall[2]),
+                     cell(error_of(row)), cell(row.bias), cell(100 * row.recall[2]), cell(100 * row.epsilon_recall[2]),
                      cell(row.top_difference), cell(row.regret), cell(row.spearman), cell(row.kendall),
                      cell(100 * row.coverage_90)});
   return table;
@@ -202,7 +208,7 @@ Table short_table(std::vector<SearchCell> const& cells)
       if (row.method.find(": ") != std::string::npos) continue;
       auto const cell = [](double value) { return std::isfinite(value) ? Cell(value) : Cell(); };
       table.add_row({it.search, short_name(it.dataset), row.method, cell(100 * row.saved), cell(row.throughput),
-                     cell(row.mae), cell(100 * row.recall[2]), cell(row.top_difference), cell(row.regret)});
+                     cell(error_of(row)), cell(100 * row.recall[2]), cell(row.top_difference), cell(row.regret)});
     }
   return table;
 }
@@ -292,8 +298,8 @@ void write_report(std::vector<SearchCell> const& cells, Options const& options, 
                                        " stopping networks for real:\n\n", live.markdown()));
   write_file(file("provenance.json"), json::pretty(to_json(provenance)));
   Page page("nasturtium: fitness prediction");
-  page.lead(concat(cells.size(), " searches at scale ", options.scale, ", ", options.networks, " networks of ",
-                   options.epochs, " epochs each."));
+  page.lead(concat(cells.size(), cells.size() == 1 ? " search at scale " : " searches at scale ", options.scale, ", ",
+                   options.networks, " networks of ", options.epochs, " epochs each."));
   page.paragraph(claims);
   auto const text = [](double value, int digits) {
     return std::isfinite(value) ? fixed(value, digits) : std::string();
@@ -308,8 +314,8 @@ void write_report(std::vector<SearchCell> const& cells, Options const& options, 
           if (other.method == concat(row.method, ": ", baseline, ", same stops")) return text(other.mae, 2);
         return std::string();
       };
-      rows.push_back({row.method, text(100 * row.saved, 1), text(row.throughput, 2), text(row.mae, 2),
-                      mae_of("last value"), mae_of("best so far"), text(100 * row.recall[2], 0),
+      rows.push_back({row.method.substr(0, row.method.find(" (")), text(100 * row.saved, 1), text(row.throughput, 2),
+                      text(error_of(row), 2), mae_of("last value"), mae_of("best so far"), text(100 * row.recall[2], 0),
                       text(row.top_difference, 2), text(row.regret, 2)});
     }
     page.table({"method", "saved %", "factor", "error", "of last", "of best", "recall %", "gap", "regret"}, rows,
