@@ -11,16 +11,10 @@
 #include <nasturtium/nn/checkpoint.hpp>
 #include <nasturtium/nn/onnx.hpp>
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <iostream>

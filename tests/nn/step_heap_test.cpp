@@ -1,38 +1,16 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A training step does not touch the heap: counted by replacing the allocation function of this program, so not under
-// the sanitizers, which replace it themselves.
+// A training step does not touch the heap; not under the sanitizers (support/allocation_count.hpp).
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#include "support/allocation_count.hpp"
+
 #include <nasturtium/nn/stepper.hpp>
 
-#include <atomic>
 #include <catch2/catch_test_macros.hpp>
-#include <cstdlib>
-#include <new>
-
-namespace {
-
-std::atomic<long> allocations{0};
-
-} // namespace
-
-void* operator new(std::size_t size)
-{
-  ++allocations;
-  if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept
-{
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept
-{
-  std::free(memory);
-}
 
 using namespace nasturtium;
+using nasturtium::test::allocations;
 
 TEST_CASE("step: the heap is left alone, whatever the network")
 {
