@@ -41,25 +41,45 @@ struct Scale
 {
   char const* name;
   char const* datasets; ///< comma separated
+  char const* searches; ///< comma separated
   int networks, epochs;
   int images; ///< for training and validation together; 0: all
+  int images_of_a_class; ///< at least so many, so that a hundred classes can be learnt at all
 };
 
 constexpr Scale scales[] = {
-    {"smoke", "synthetic:count=600:test=200:height=12:width=12:classes=4:noise=60", 8, 6, 0},
-    {"laptop", "fashion-mnist,cifar100,svhn", 60, 20, 2000},
-    {"node", "fashion-mnist,cifar100,svhn", 200, 40, 20000},
-    {"paper", "fashion-mnist,cifar100,svhn", 1000, 40, 0},
+    {"smoke", "synthetic:count=600:test=200:height=12:width=12:classes=4:noise=60", "menndl,evocnn,nsga-net", 8, 6, 0,
+     0},
+    {"laptop", "fashion-mnist,cifar100,svhn", "menndl,evocnn,nsga-net-narrow", 60, 20, 2000, 25},
+    {"node", "fashion-mnist,cifar100,svhn", "menndl,evocnn,nsga-net", 200, 40, 20000, 0},
+    {"paper", "fashion-mnist,cifar100,svhn", "menndl,evocnn,nsga-net", 1000, 40, 0, 0},
 };
+
+/// The algorithm of a search, named like its own space but for the sizes of one.
+std::string algorithm_of(std::string const& search)
+{
+  return search == "nsga-net-narrow" ? "nsga-net" : search;
+}
+
+std::vector<std::string> split(std::string const& list)
+{
+  std::vector<std::string> names;
+  for (std::size_t begin = 0; begin < list.size();) {
+    std::size_t const end = std::min(list.find(',', begin), list.size());
+    names.push_back(list.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return names;
+}
 
 struct Options
 {
   DeviceOptions device;
   std::string experiment, scale = "smoke", out, data_dir;
-  std::vector<std::string> searches{"menndl", "evocnn", "nsga-net"}, datasets;
+  std::vector<std::string> searches, datasets;
   std::vector<std::string> presets{"penguin", "penguin-modular", "a4nn", "nasturtium"};
   std::string live = "nasturtium";
-  int networks = 0, epochs = 0, images = -1;
+  int networks = 0, epochs = 0, images = -1, images_of_a_class = 0;
   std::uint64_t seed = 1;
   bool dry_run = false, json = false;
 };
@@ -116,7 +136,8 @@ nas::SearchConfig config_of(SearchCell const& cell, Options const& options, data
                             DataChoice const& data, std::string const& predictor, nn::BackendKind backend)
 {
   nas::SearchConfig config;
-  config.space = config.settings.algorithm = cell.search;
+  config.space = cell.search;
+  config.settings.algorithm = algorithm_of(cell.search);
   config.task = {{dataset.height, dataset.width, dataset.channels}, dataset.classes};
   config.settings.evaluations = options.networks;
   config.settings.seed = options.seed;
@@ -397,6 +418,10 @@ int penguin(Options& options, Invocation const& call)
     std::optional<datasets::Dataset> dataset;
     try {
       dataset = data.load();
+      if (options.images_of_a_class * dataset->classes > data.subset) {
+        data.subset = options.images_of_a_class * dataset->classes;
+        dataset = data.load();
+      }
     } catch (Error const& error) {
       if (name.find(':') != std::string::npos) throw; // asked for in so many words
       std::cerr << "nasturtium: without " << name << ": " << error.what() << '\n';
@@ -459,7 +484,7 @@ int reproduce(Invocation const& call)
       ->type_name("DIR");
   app.add_option("--searches", options.searches, "Which searches, in their own spaces")
       ->delimiter(',')
-      ->option_text("menndl,evocnn,nsga-net");
+      ->option_text("menndl,evocnn,nsga-net,nsga-net-narrow");
   app.add_option("--datasets", options.datasets, "Data sets; by default those of the scale that are there")
       ->delimiter(',')
       ->option_text("NAME,...");
@@ -482,16 +507,13 @@ int reproduce(Invocation const& call)
   Scale const& scale = find_scale(options.scale);
   if (options.networks == 0) options.networks = scale.networks;
   if (options.epochs == 0) options.epochs = scale.epochs;
-  if (options.images < 0) options.images = scale.images;
-  require(options.networks >= 1 && options.epochs >= 1, "--networks and --epochs must be at least 1");
-  if (options.datasets.empty()) {
-    std::string const list = scale.datasets;
-    for (std::size_t begin = 0; begin < list.size();) {
-      std::size_t const end = std::min(list.find(',', begin), list.size());
-      options.datasets.push_back(list.substr(begin, end - begin));
-      begin = end + 1;
-    }
+  if (options.images < 0) {
+    options.images = scale.images;
+    options.images_of_a_class = scale.images_of_a_class;
   }
+  require(options.networks >= 1 && options.epochs >= 1, "--networks and --epochs must be at least 1");
+  if (options.datasets.empty()) options.datasets = split(scale.datasets);
+  if (options.searches.empty()) options.searches = split(scale.searches);
   if (options.out.empty()) options.out = "runs/penguin-" + options.scale;
   for (auto const& name : options.presets)
     predictor::preset(name);
