@@ -16,6 +16,10 @@ Speed of our own kernels and steps (OPTIONS are Google Benchmark's, e.g. --bench
   steps          whole training steps of the six networks: images/s
   results        all three, whole; results/speed/{kernels,memory,steps}-own.csv take the tables (some minutes)
 
+The papers' experiments, their metrics as counters (--scale=smoke|laptop|node|paper --out=DIR, and Google Benchmark's options):
+  penguin        fitness prediction in three searches (docs/guide/reproduce.md)
+  predictor      microseconds per prediction of every method
+
 Side by side with others, interleaved in one run; results/ takes the tables (the first call sets PyTorch up, a minute):
   peers-steps    training steps against PyTorch                   [--rounds N] [--seconds X] [NET...]
   peers-kernels  convolutions against oneDNN                      [--rounds N] [--seconds X] [LAYER...]
@@ -26,7 +30,7 @@ Measure on a quiet machine; OMP_NUM_THREADS and OMP_PROC_BIND are passed on.
 EOT
 }
 
-declare -A programs=([kernels]=contraction_bench [memory]=memory_bench [steps]=step_bench)
+declare -A programs=([kernels]=contraction_bench [memory]=memory_bench [steps]=step_bench [penguin]=penguin_bench [predictor]=predictor_bench)
 # A core type that was set for the sake of some old OpenBLAS would slow the contender down: let it choose its own.
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
@@ -36,7 +40,7 @@ run_all() {
   git=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
   [[ -z $(git status --porcelain --untracked-files=no -- ':!results' 2>/dev/null) ]] || git+=" (modified)"
   export NASTURTIUM_GIT=$git
-  ./nasturtium build openmp "${programs[@]}"
+  ./nasturtium build openmp "${programs[kernels]}" "${programs[memory]}" "${programs[steps]}"
   for kind in kernels memory steps; do
     json=build/$kind.json
     ./nasturtium shell "build/openmp/bench/${programs[$kind]}" --benchmark_min_time=0.05s --benchmark_out="$json" >"build/$kind.bench.log"
@@ -47,7 +51,7 @@ run_all() {
 what=${1:-}
 shift || true
 case $what in
-  kernels | memory | steps)
+  kernels | memory | steps | penguin | predictor)
     ./nasturtium build openmp "${programs[$what]}"
     exec ./nasturtium shell "build/openmp/bench/${programs[$what]}" "$@"
     ;;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <iomanip>
 #include <limits>
@@ -214,7 +215,10 @@ std::string to_svg(LinePlot const& plot, bool standalone)
     return box.bottom - (y - y_ticks.front()) / (y_ticks.back() - y_ticks.front()) * (box.bottom - box.top);
   };
 
-  std::string const id = "np" + std::to_string(plot.width); // two plots of a page differ in width
+  // Unique on a page: its plots differ in title or in width.
+  std::string id = "np" + std::to_string(plot.width) + "-";
+  for (char const c : plot.title)
+    id += std::isalnum(static_cast<unsigned char>(c)) ? c : '-';
   std::ostringstream out;
   if (standalone) out << "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
   out << "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"np\" role=\"img\" aria-labelledby=\"" << id << "-title "

@@ -76,6 +76,7 @@ json::Object to_json(predictor::Summary const& summary)
   auto const add = [&](char const* name, double value) { object[name] = number(value); };
   add("epochs_saved", summary.saved);
   add("throughput_factor", summary.throughput);
+  add("wall_time_factor", summary.wall_factor);
   add("converged", summary.converged);
   add("mean_stop_epoch", summary.mean_stop);
   add("mae", summary.mae);
@@ -101,6 +102,7 @@ json::Object to_json(predictor::Summary const& summary)
   add("width_90", summary.width_90);
   add("crps", summary.crps);
   add("brier", summary.brier);
+  add("log_likelihood", summary.log_likelihood);
   add("microseconds_per_prediction", summary.microseconds);
   return object;
 }
@@ -117,6 +119,7 @@ void print(std::vector<predictor::Summary> const& rows)
   Table values({{"method"},
                 {"saved %", 1},
                 {"factor", 2},
+                {"wall", 2},
                 {"stopped %", 1},
                 {"mean stop", 2},
                 {"MAE all", 3},
@@ -133,18 +136,25 @@ void print(std::vector<predictor::Summary> const& rows)
                {concat("top-", first.k[2], " within 0.5 hit %"), 0},
                {"gap", 3},
                {"regret", 3}});
-  Table chances(
-      {{"method"}, {"in 50 %", 1}, {"in 80 %", 1}, {"in 90 %", 1}, {"width 90", 2}, {"CRPS", 3}, {"Brier", 3}});
+  Table chances({{"method"},
+                 {"in 50 %", 1},
+                 {"in 80 %", 1},
+                 {"in 90 %", 1},
+                 {"width 90", 2},
+                 {"CRPS", 3},
+                 {"Brier", 3},
+                 {"log-likelihood", 3}});
   for (auto const& row : rows) {
-    values.add_row({row.method, cell(100 * row.saved), cell(row.throughput), cell(100 * row.converged),
-                    cell(row.mean_stop), cell(row.mae), cell(row.mae_stopped), cell(row.bias), cell(row.worst),
-                    cell(row.microseconds)});
+    values.add_row({row.method, cell(100 * row.saved), cell(row.throughput), cell(row.wall_factor),
+                    cell(100 * row.converged), cell(row.mean_stop), cell(row.mae), cell(row.mae_stopped),
+                    cell(row.bias), cell(row.worst), cell(row.microseconds)});
     ranks.add_row({row.method, cell(row.spearman), cell(row.kendall), cell(100 * row.recall[0]),
                    cell(100 * row.recall[1]), cell(100 * row.recall[2]), cell(100 * row.epsilon_recall[2]),
                    cell(row.top_difference), cell(row.regret)});
     if (!std::isnan(row.coverage_90) || !std::isnan(row.brier))
       chances.add_row({row.method, cell(100 * row.coverage_50), cell(100 * row.coverage_80),
-                       cell(100 * row.coverage_90), cell(row.width_90), cell(row.crps), cell(row.brier)});
+                       cell(100 * row.coverage_90), cell(row.width_90), cell(row.crps), cell(row.brier),
+                       cell(row.log_likelihood)});
   }
   std::cout << values.text() << "\n" << ranks.text();
   if (chances.row_count() > 0) std::cout << "\n" << chances.text();

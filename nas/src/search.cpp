@@ -170,6 +170,7 @@ public:
     event["version"] = version();
     event["git_hash"] = git_hash();
     event["threads"] = m_trainer.threads;
+    if (!again) event["config"] = nas::to_json(m_config);
     record(std::move(event));
 
     work();
@@ -319,6 +320,11 @@ private:
       json::Reader reader(events[i], concat(path, ":", i + 1));
       std::string const event = reader.string("event");
       if (event == "start" || event == "resume") begin = i;
+      if (auto const* const before = reader.find("config")) {
+        auto const difference = json::first_difference(nas::to_json(m_config), *before);
+        require(difference.empty(), m_folder.file("config.json"), ": ", difference,
+                " when the search was begun; it would not end as the same search");
+      }
       if (event == "tell") first[reader.integer("trial", 0, most_int)] = begin;
     }
     std::string curves = nn::curves_header();

@@ -29,7 +29,8 @@ public:
   explicit Builder(std::string source) { m_set.source = std::move(source); }
 
   /// `where` starts messages; `value` may be anything.
-  void add(std::string const& where, std::string const& id, double epoch, double value, Covariates const& covariates)
+  void add(std::string const& where, std::string const& id, double epoch, double value, Covariates const& covariates,
+           double seconds)
   {
     require(!id.empty(), where, ": the id is empty");
     auto const [found, fresh] = m_index.try_emplace(id, m_set.curves.size());
@@ -52,6 +53,7 @@ public:
     curve.epochs.push_back(epoch);
     curve.values.push_back(value);
     curve.covariates.push_back(covariates);
+    curve.seconds.push_back(seconds);
   }
 
   CurveSet take() { return std::move(m_set); }
@@ -87,7 +89,8 @@ CurveSet parse_csv(std::string const& text, std::string const& source)
   auto const id = reader.column("id"), epoch = reader.column("epoch"), value = reader.column("value");
   auto const learning_rate = find_column(reader, "learning_rate"), train_loss = find_column(reader, "train_loss"),
              train_accuracy = find_column(reader, "train_accuracy"),
-             validation_loss = find_column(reader, "validation_loss");
+             validation_loss = find_column(reader, "validation_loss"), seconds = find_column(reader, "seconds"),
+             validation_seconds = find_column(reader, "validation_seconds");
   auto const optional = [&](std::optional<std::size_t> column) {
     return column ? optional_number(reader, *column) : nan;
   };
@@ -95,7 +98,8 @@ CurveSet parse_csv(std::string const& text, std::string const& source)
     double const at = reader.number(epoch);
     if (reader.fields()[value].empty()) continue; // not measured
     builder.add(concat(source, ":", reader.line()), reader.fields()[id], at, optional_number(reader, value),
-                {optional(learning_rate), optional(train_loss), optional(train_accuracy), optional(validation_loss)});
+                {optional(learning_rate), optional(train_loss), optional(train_accuracy), optional(validation_loss)},
+                optional(seconds) + (validation_seconds ? optional(validation_seconds) : 0));
   }
   return builder.take();
 }
@@ -126,7 +130,8 @@ CurveSet parse_jsonl(std::string const& text, std::string const& source)
     double const measured = number("value", true);
     builder.add(where, id, epoch, measured,
                 {number("learning_rate", false), number("train_loss", false), number("train_accuracy", false),
-                 number("validation_loss", false)});
+                 number("validation_loss", false)},
+                number("seconds", false));
   }
   return builder.take();
 }

@@ -156,4 +156,28 @@ double quantile_crps(double truth, std::span<double const> levels, std::span<dou
   return levels.empty() ? nan : sum / static_cast<double>(levels.size());
 }
 
+double quantile_log_density(double truth, std::span<double const> levels, std::span<double const> quantiles)
+{
+  check_sizes(levels, quantiles);
+  if (levels.size() < 2) return nan;
+  constexpr double least = 0.01;
+  auto const tail = [&](double distance, double mass, std::size_t left) {
+    // The density of the tail continues that of the piece beside it.
+    double const density = (levels[left + 1] - levels[left]) / std::max(least, quantiles[left + 1] - quantiles[left]);
+    return std::log(density) - distance * density / mass;
+  };
+  if (truth < quantiles.front()) return tail(quantiles.front() - truth, levels.front(), 0);
+  if (truth > quantiles.back()) return tail(truth - quantiles.back(), 1 - levels.back(), levels.size() - 2);
+  // Pieces may be empty (an interval clipped at 0 or 100): what lies there counts as one piece of the least width.
+  double mass = 0, width = 0;
+  for (std::size_t i = 0; i + 1 < levels.size(); ++i) {
+    if (truth < quantiles[i] - least / 2 || truth > quantiles[i + 1] + least / 2) continue;
+    bool const inside = truth >= quantiles[i] && truth <= quantiles[i + 1];
+    if (!inside && quantiles[i + 1] - quantiles[i] >= least) continue;
+    mass += levels[i + 1] - levels[i];
+    width += quantiles[i + 1] - quantiles[i];
+  }
+  return std::log(mass / std::max(least, width));
+}
+
 } // namespace nasturtium::predictor

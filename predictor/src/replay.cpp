@@ -10,6 +10,7 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace nasturtium::predictor {
 
@@ -112,6 +113,10 @@ private:
     result.best_value =
         *std::max_element(curve.values.begin(), curve.values.begin() + static_cast<std::ptrdiff_t>(last) + 1);
     result.reason = track.last.reason;
+    if (!curve.seconds.empty()) {
+      result.seconds = curve.seconds[last];
+      result.full_seconds = curve.seconds[track.points - 1];
+    }
     result.interval_50 = track.last.interval_50;
     result.interval_80 = track.last.interval_80;
     result.interval_90 = track.last.interval_90;
@@ -235,12 +240,15 @@ Summary summarise(Replay const& replay, Reported reported)
                    : reported == Reported::last_value ? "last value, same stops"
                                                       : "best so far, same stops";
   double used = 0, full = 0;
-  std::vector<double> stops, truth, value, stopped_truth, stopped_value, widths, scores, squares;
+  double seconds = replay.seconds, full_seconds = 0;
+  std::vector<double> stops, truth, value, stopped_truth, stopped_value, widths, scores, squares, densities;
   std::size_t converged = 0, with_interval = 0;
   std::array<std::size_t, 3> inside{};
   for (auto const& curve : replay.curves) {
     used += curve.stop_epoch;
     full += std::max(curve.full_epoch, curve.stop_epoch);
+    seconds += curve.seconds;
+    full_seconds += curve.full_seconds;
     if (curve.converged) {
       ++converged;
       stops.push_back(curve.stop_epoch);
@@ -265,6 +273,7 @@ Summary summarise(Replay const& replay, Reported reported)
       std::array const quantiles{curve.interval_90.lower, curve.interval_80.lower, curve.interval_50.lower, said,
                                  curve.interval_50.upper, curve.interval_80.upper, curve.interval_90.upper};
       scores.push_back(quantile_crps(curve.final_value, levels, quantiles));
+      densities.push_back(quantile_log_density(curve.final_value, levels, quantiles));
     }
     if (!std::isnan(curve.p_beat) && !std::isnan(curve.incumbent)) {
       double const outcome = curve.final_value > curve.incumbent ? 1 : 0;
@@ -274,6 +283,7 @@ Summary summarise(Replay const& replay, Reported reported)
   auto const n = static_cast<double>(replay.curves.size());
   summary.saved = full > 0 ? 1 - used / full : 0;
   summary.throughput = used > 0 ? full / used : 1;
+  summary.wall_factor = full_seconds / seconds;
   summary.converged = n > 0 ? static_cast<double>(converged) / n : 0;
   summary.mean_stop = mean(stops);
   summary.mae = errors(truth, value).mean_absolute;
@@ -291,6 +301,7 @@ Summary summarise(Replay const& replay, Reported reported)
   summary.width_90 = mean(widths);
   summary.crps = mean(scores);
   summary.brier = mean(squares);
+  summary.log_likelihood = mean(densities);
   summary.microseconds = reported == Reported::prediction && replay.observations > 0
                              ? 1e6 * replay.seconds / static_cast<double>(replay.observations)
                              : nan;
@@ -339,33 +350,71 @@ HalvingResult successive_halving(std::vector<RecordedCurve const*> const& curves
   return result;
 }
 
+namespace {
+
+/// A row that says nothing yet.
+Summary blank(std::string name, std::size_t networks)
+{
+  Summary row;
+  row.method = std::move(name);
+  row.networks = networks;
+  row.converged = row.mean_stop = row.mae = row.mae_stopped = row.bias = row.worst = row.spearman = row.kendall = nan;
+  row.top_difference = row.regret = row.coverage_50 = row.coverage_80 = row.coverage_90 = row.width_90 = nan;
+  row.crps = row.brier = row.log_likelihood = row.microseconds = nan;
+  for (std::size_t i = 0; i < 3; ++i)
+    row.recall[i] = row.epsilon_recall[i] = nan;
+  return row;
+}
+
+/// Those whose final value is known, and that value.
+std::pair<std::vector<RecordedCurve const*>, std::vector<double>> completed(CurveSet const& set, double e_pred)
+{
+  std::vector<RecordedCurve const*> curves;
+  std::vector<double> truth;
+  for (auto const& curve : set.curves)
+    if (double const value = final_value(curve, e_pred); !std::isnan(value)) {
+      curves.push_back(&curve);
+      truth.push_back(value);
+    }
+  return {std::move(curves), std::move(truth)};
+}
+
+} // namespace
+
+Summary i_epoch(CurveSet const& set, double epochs, double e_pred)
+{
+  auto const [complete, truth] = completed(set, e_pred);
+  Summary row = blank(concat("i-epoch, i = ", shortest(epochs)), truth.size());
+  std::vector<double> reported;
+  double seconds = 0, full_seconds = 0;
+  for (auto const* const curve : complete) {
+    auto const points = static_cast<std::ptrdiff_t>(std::max<std::size_t>(1, points_until(*curve, epochs)));
+    reported.push_back(*std::max_element(curve->values.begin(), curve->values.begin() + points));
+    seconds += curve->seconds.empty() ? nan : curve->seconds[static_cast<std::size_t>(points) - 1];
+    full_seconds += curve->seconds.empty() ? nan : curve->seconds[points_until(*curve, e_pred) - 1];
+  }
+  row.saved = 1 - epochs / e_pred;
+  row.throughput = e_pred / epochs;
+  row.wall_factor = full_seconds / seconds;
+  row.converged = 1;
+  row.mean_stop = epochs;
+  auto const error = errors(truth, reported);
+  row.mae = row.mae_stopped = error.mean_absolute;
+  row.bias = error.bias;
+  row.worst = error.maximum;
+  rank_figures(row, truth, reported);
+  return row;
+}
+
 std::vector<Summary> baselines(CurveSet const& set, Replay const& replayed)
 {
   std::vector<Summary> rows{summarise(replayed, Reported::last_value), summarise(replayed, Reported::best_so_far)};
-  std::vector<RecordedCurve const*> complete;
-  std::vector<double> truth;
-  for (auto const& curve : set.curves)
-    if (double const value = final_value(curve, replayed.e_pred); !std::isnan(value)) {
-      complete.push_back(&curve);
-      truth.push_back(value);
-    }
+  auto const [complete, truth] = completed(set, replayed.e_pred);
   if (complete.empty()) return rows;
-
-  auto const blank = [&](std::string name) {
-    Summary row;
-    row.method = std::move(name);
-    row.networks = truth.size();
-    row.converged = row.mean_stop = row.mae = row.mae_stopped = row.bias = row.worst = row.spearman = row.kendall = nan;
-    row.top_difference = row.regret = row.coverage_50 = row.coverage_80 = row.coverage_90 = row.width_90 = nan;
-    row.crps = row.brier = row.microseconds = nan;
-    for (std::size_t i = 0; i < 3; ++i)
-      row.recall[i] = row.epsilon_recall[i] = nan;
-    return row;
-  };
 
   constexpr std::size_t first = 20;
   if (truth.size() > first) {
-    auto row = blank("constant (median of the first 20)");
+    auto row = blank("constant (median of the first 20)", truth.size());
     double const constant = median(std::vector<double>(truth.begin(), truth.begin() + first));
     std::vector<double> const others(truth.begin() + first, truth.end());
     auto const error = errors(others, std::vector<double>(others.size(), constant));
@@ -383,26 +432,9 @@ std::vector<Summary> baselines(CurveSet const& set, Replay const& replayed)
     full += std::max(curve.full_epoch, curve.stop_epoch);
   }
   double const spacing = set.spacing();
-  double const i_epoch =
+  double const like =
       std::clamp(std::round(replayed.e_pred * used / full / spacing) * spacing, spacing, replayed.e_pred);
-  {
-    auto row = blank(concat("i-epoch, i = ", shortest(i_epoch)));
-    std::vector<double> reported;
-    for (auto const* const curve : complete) {
-      auto const points = static_cast<std::ptrdiff_t>(std::max<std::size_t>(1, points_until(*curve, i_epoch)));
-      reported.push_back(*std::max_element(curve->values.begin(), curve->values.begin() + points));
-    }
-    row.saved = 1 - i_epoch / replayed.e_pred;
-    row.throughput = replayed.e_pred / i_epoch;
-    row.converged = 1;
-    row.mean_stop = i_epoch;
-    auto const error = errors(truth, reported);
-    row.mae = row.mae_stopped = error.mean_absolute;
-    row.bias = error.bias;
-    row.worst = error.maximum;
-    rank_figures(row, truth, reported);
-    rows.push_back(row);
-  }
+  rows.push_back(i_epoch(set, like, replayed.e_pred));
 
   for (int const eta : {2, 3}) {
     // Rungs by powers of eta, the last one the whole training; the first one leaves something to halve.
@@ -410,7 +442,7 @@ std::vector<Summary> baselines(CurveSet const& set, Replay const& replayed)
     for (double rung = eta == 2 ? 2 : 1; rung < replayed.e_pred * slack; rung *= eta)
       rungs.push_back(rung);
     auto const halving = successive_halving(complete, rungs, eta, replayed.e_pred);
-    auto row = blank(concat("halving, eta ", eta));
+    auto row = blank(concat("halving, eta ", eta), truth.size());
     row.saved = halving.saved;
     row.throughput = 1 / (1 - halving.saved);
     std::vector<double> stops, stopped_truth, stopped_value, finalist(complete.size(), -1);

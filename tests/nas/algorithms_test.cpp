@@ -153,7 +153,7 @@ TEST_CASE("algorithms: evolution finds more ones than chance")
       return fitness;
     };
     double const chance = best_of(search(settings_of("random", 400, seed), space, judge));
-    for (std::string const name : {"aging", "nsga-net", "evocnn", "menndl"}) {
+    for (std::string const name : {"aging", "nsga-net", "nsga-net-steady", "evocnn", "menndl"}) {
       INFO(name << " with seed " << seed);
       auto settings = settings_of(name, 400, seed);
       settings.population = 20;
@@ -179,7 +179,7 @@ TEST_CASE("algorithms: evolution is ahead of chance by far, over twenty seeds")
     return sum / 20;
   };
   double const chance = mean("random"); // of 30 ones
-  for (std::string const name : {"aging", "nsga-net", "evocnn", "menndl"}) {
+  for (std::string const name : {"aging", "nsga-net", "nsga-net-steady", "evocnn", "menndl"}) {
     double const evolved = mean(name);
     INFO(name << ": " << evolved << ", chance: " << chance);
     CHECK(evolved >= chance + 3);
@@ -190,7 +190,7 @@ TEST_CASE("algorithms: the best stay parents for good, except under aging")
 {
   Bits const space;
   constexpr int champion = 3;
-  for (std::string const name : {"aging", "nsga-net", "evocnn", "menndl"}) {
+  for (std::string const name : {"aging", "nsga-net", "nsga-net-steady", "evocnn", "menndl"}) {
     INFO(name);
     auto settings = settings_of(name, 600);
     settings.population = 10;
@@ -362,7 +362,7 @@ TEST_CASE("aging: N + W - 1 random genomes come first, then children that differ
 TEST_CASE("algorithms: a failure is nobody's parent while there are others")
 {
   Bits const space;
-  for (std::string const name : {"aging", "nsga-net", "evocnn", "menndl"}) {
+  for (std::string const name : {"aging", "nsga-net", "nsga-net-steady", "evocnn", "menndl"}) {
     for (int const workers : {1, 4}) {
       for (double const share : {0.5, 0.9}) {
         INFO(name << ", " << workers << " workers, failures " << share);

@@ -11,6 +11,8 @@
 
 #include <atomic>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 #include <cmath>
 #include <filesystem>
 #include <set>
@@ -175,6 +177,29 @@ TEST_CASE("search: a finished search is resumed to the same end without training
   CHECK_FALSE(result.interrupted);
   REQUIRE(result.trials.size() == 8);
   CHECK(result.trials[static_cast<std::size_t>(result.best)].fitness == best);
+}
+
+TEST_CASE("search: a configuration that was edited by hand is refused, field by field")
+{
+  test::TemporaryFolder const place;
+  {
+    auto folder = create(place / "run", config_of());
+    search(folder);
+  }
+  std::string const path = place / "run" + std::string("/config.json");
+  std::string const good = read_file(path);
+  for (auto const& [from, to] : {std::pair<std::string, std::string>{"\"batch_size\": ", "\"batch_size\": 1"},
+                                 {"\"learning_rate\": ", "\"learning_rate\": 1"},
+                                 {"\"predictor\": \"none\"", "\"predictor\": \"last-value\""}}) {
+    std::string text = good;
+    auto const at = text.find(from);
+    REQUIRE(at != std::string::npos);
+    text.replace(at, from.size(), to);
+    write_file(path, text);
+    auto folder = SearchFolder::open(place / "run");
+    CHECK_THROWS_WITH(search(folder), Catch::Matchers::ContainsSubstring("config.json") &&
+                                          Catch::Matchers::ContainsSubstring(from.substr(1, 9)));
+  }
 }
 
 TEST_CASE("search: several workers answer every question once")

@@ -40,7 +40,7 @@ std::string const penguin_text = "epochs trainLoss valLoss valAcc ID more\n"
 std::string const a4nn_text = "epoch,train_accs,val_accs,predictions,converged\n"
                               "0,80,60,inf,False\n1,82,70,inf,False\n0,75,50,inf,False\n1,77,55,51.5,True\n";
 std::string const metaqnn_text = "net,lr,acc_1,acc_2,acc_3\n\"[C(1,2), D]\",0.001,0.5,,0.7\nx,0.1,0.1,0.1,0.1\n";
-std::string const csv_text = "id,epoch,value,learning_rate,train_loss,train_accuracy,seconds\n"
+std::string const csv_text = "id,epoch,value,learning_rate,train_loss,train_accuracy,note\n"
                              "a,1,10,0.1,2,12,x\nb,1,20,0.1,,,\na,2,15,0.05,1.5,20,\nb,2,,0.1,,,\nb,3,30,,,,\n";
 std::string const jsonl_text = "{\"id\": \"a\", \"epoch\": 0.5, \"value\": 10.5}\n\n"
                                "{\"id\": 7, \"epoch\": 1, \"value\": 20, \"train_loss\": 0.5}\n"

@@ -314,6 +314,29 @@ TEST_CASE("replay: failed, short and unequal curves have their documented place"
   CHECK(summarise(played).networks == 3);
 }
 
+TEST_CASE("replay: time saved is counted where the file knows times, i-epoch is the trivial rule")
+{
+  auto const set = parse_curves("id,epoch,value,seconds,validation_seconds\n"
+                                "a,1,10,1,0.5\na,2,20,2,1\na,3,30,3,1.5\na,4,40,4,2\n"
+                                "b,1,30,10,0\nb,2,20,20,0\nb,3,50,30,0\nb,4,60,40,0\n",
+                                "F", CurveFormat::csv);
+  CHECK(set.curves[0].seconds == std::vector<double>{1.5, 3, 4.5, 6});
+  auto settings = preset("last-value");
+  settings.e_pred = 4;
+  settings.stop_epoch = 2;
+  auto const played = replay(set, settings);
+  CHECK(played.curves[1].seconds == 20);
+  CHECK(played.curves[1].full_seconds == 40);
+  CHECK(summarise(played).wall_factor == Approx(46.0 / (23 + played.seconds)));
+  auto const row = i_epoch(set, 2, 4);
+  CHECK(row.wall_factor == Approx(2));
+  CHECK(row.saved == Approx(0.5));
+  CHECK(row.mae == Approx(25)); // the best values until epoch 2 are 20 and 30
+  auto const unknown = parse_curves("id,epoch,value\na,1,10\na,4,40\n", "F", CurveFormat::csv);
+  CHECK(std::isnan(summarise(replay(unknown, settings)).wall_factor));
+  CHECK(std::isnan(i_epoch(unknown, 1, 4).wall_factor));
+}
+
 TEST_CASE("rivals: ridge on the A4NN search as the reference has it")
 {
   auto const mean = average(test::a4nn_curves(), preset("ridge"), 100);

@@ -57,3 +57,22 @@ TEST_CASE("metrics: errors and quantile scores")
   // Twice the pinball losses of 1 against 0 and 2: 2 (0.25 * 1) and 2 (0.25 * 1).
   CHECK(quantile_crps(1, levels, quantiles) == Approx(0.5));
 }
+
+TEST_CASE("metrics: the density that quantiles stand for is one")
+{
+  std::vector<double> const levels{0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95}, quantiles{40, 42, 45, 50, 52, 55, 60};
+  CHECK(quantile_log_density(47, levels, quantiles) == Approx(std::log(0.25 / 5)));
+  CHECK(quantile_log_density(41, levels, quantiles) == Approx(std::log(0.05 / 2)));
+  // Beyond the ends an exponential with the mass that is left: its density where it begins is that of the last piece.
+  CHECK(quantile_log_density(60.000001, levels, quantiles) == Approx(std::log(0.05 / 5)).margin(1e-5));
+  double mass = 0;
+  double const step = 0.01;
+  for (double x = -400 + step / 2; x < 600; x += step)
+    mass += step * std::exp(quantile_log_density(x, levels, quantiles));
+  CHECK(mass == Approx(1).margin(1e-3));
+  // Quantiles that coincide (an interval clipped at 100) count as a piece of a hundredth of a point.
+  std::vector<double> const clipped{90, 95, 98, 100, 100, 100, 100};
+  CHECK(quantile_log_density(100, levels, clipped) == Approx(std::log(0.70 / 2)));
+  CHECK(std::isfinite(quantile_log_density(100, levels, std::vector<double>(7, 100.0))));
+  CHECK(quantile_log_density(99, levels, std::vector<double>(7, 100.0)) < -90);
+}

@@ -100,8 +100,9 @@ struct Entry
 };
 
 constexpr std::array algorithms{
-    Entry{"random", impl::make_random}, Entry{"aging", impl::make_aging},   Entry{"nsga-net", impl::make_nsga_net},
-    Entry{"evocnn", impl::make_evocnn}, Entry{"menndl", impl::make_menndl},
+    Entry{"random", impl::make_random},     Entry{"aging", impl::make_aging},
+    Entry{"nsga-net", impl::make_nsga_net}, Entry{"nsga-net-steady", impl::make_nsga_net_steady},
+    Entry{"evocnn", impl::make_evocnn},     Entry{"menndl", impl::make_menndl},
 };
 
 } // namespace

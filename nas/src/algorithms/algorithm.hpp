@@ -81,6 +81,7 @@ private:
 std::unique_ptr<SearchAlgorithm> make_random(SearchSettings const& settings, SearchSpace const& space);
 std::unique_ptr<SearchAlgorithm> make_aging(SearchSettings const& settings, SearchSpace const& space);
 std::unique_ptr<SearchAlgorithm> make_nsga_net(SearchSettings const& settings, SearchSpace const& space);
+std::unique_ptr<SearchAlgorithm> make_nsga_net_steady(SearchSettings const& settings, SearchSpace const& space);
 std::unique_ptr<SearchAlgorithm> make_evocnn(SearchSettings const& settings, SearchSpace const& space);
 std::unique_ptr<SearchAlgorithm> make_menndl(SearchSettings const& settings, SearchSpace const& space);
 

@@ -30,7 +30,8 @@ struct RecordedCurve
   std::vector<double> epochs; ///< rising
   std::vector<double> values; ///< percent, finite
   std::vector<Covariates> covariates;
-  bool failed = false; ///< a value was not finite: the training diverged there, and the curve ends before it
+  std::vector<double> seconds; ///< of training and validation until each point, NaN where unknown; or empty
+  bool failed = false;         ///< a value was not finite: the training diverged there, and the curve ends before it
   /// What the file says an engine answered at each point (a4nn with `predictions` and `converged`); else empty.
   std::vector<double> published_predictions;
   std::vector<char> published_converged;

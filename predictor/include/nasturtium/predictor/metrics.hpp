@@ -44,4 +44,8 @@ double median(std::vector<double> values); ///< NaN for none
 /// is known by these quantiles.
 double quantile_crps(double truth, std::span<double const> levels, std::span<double const> quantiles);
 
+/// Natural logarithm of the density at `truth` of that distribution: uniform between neighbouring quantiles, beyond the
+/// outer ones exponential with the slope of the last piece's. Pieces are at least 0.01 wide (no accuracy is finer).
+double quantile_log_density(double truth, std::span<double const> levels, std::span<double const> quantiles);
+
 } // namespace nasturtium::predictor

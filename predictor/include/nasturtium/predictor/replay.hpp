@@ -39,6 +39,8 @@ struct CurveResult
   double p_beat = std::numeric_limits<double>::quiet_NaN();
   double incumbent = std::numeric_limits<double>::quiet_NaN();   ///< best finished value when p_beat was said
   double final_value = std::numeric_limits<double>::quiet_NaN(); ///< measured at e_pred; NaN: the file ends before
+  /// Of training and validation until the stop, and of the whole training; NaN where the file does not tell.
+  double seconds = std::numeric_limits<double>::quiet_NaN(), full_seconds = std::numeric_limits<double>::quiet_NaN();
   std::string reason;
 };
 
@@ -59,9 +61,11 @@ Replay replay(CurveSet const& set, Settings const& settings, ReplayOptions const
 struct Summary
 {
   std::string method;
-  std::size_t networks = 0;                    ///< that count below (final value known)
-  double saved = 0;                            ///< share of epochs not trained, all curves
-  double throughput = 1;                       ///< networks per epoch against full training
+  std::size_t networks = 0; ///< that count below (final value known)
+  double saved = 0;         ///< share of epochs not trained, all curves
+  double throughput = 1;    ///< networks per epoch against full training
+  /// Seconds of all full trainings over the seconds until the stops and those of the method; NaN: times not known.
+  double wall_factor = std::numeric_limits<double>::quiet_NaN();
   double converged = 0;                        ///< share of all curves that were stopped with a prediction
   double mean_stop = 0;                        ///< mean epoch of those; NaN for none
   double mae = 0;                              ///< over all
@@ -73,7 +77,8 @@ struct Summary
   double regret = 0;
   double coverage_50 = 0, coverage_80 = 0, coverage_90 = 0, width_90 = 0; ///< of stopped curves with intervals
   double crps = 0, brier = 0;                                             ///< NaN where the method has neither
-  double microseconds = 0;                                                ///< per observation
+  double log_likelihood = 0; ///< mean natural logarithm of the density at the final value, stopped curves
+  double microseconds = 0;   ///< per observation
 };
 
 /// What a replay was worth, with the reported value, or another one at the same stops, as prediction.
@@ -84,6 +89,9 @@ Summary summarise(Replay const& replay, Reported reported = Reported::prediction
 /// final value of the first 20 curves, error over the others); i-epoch at about the same saving; successive halving
 /// with eta 2 and 3 over all curves at once.
 std::vector<Summary> baselines(CurveSet const& set, Replay const& replay);
+
+/// All curves trained for `epochs`, the best value until then reported: the trivial rule (Egele et al. 2024).
+Summary i_epoch(CurveSet const& set, double epochs, double e_pred);
 
 /// Synchronous successive halving over complete curves by best so far: at each rung floor(n / eta) go on.
 struct HalvingResult

@@ -1,0 +1,69 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The experiment of PEng4NN and PENGUIN. Per search and data set every network is trained to the end once; every method
+// is then replayed on those curves, and the search is run again with an engine that stops networks for real.
+#pragma once
+
+#include "program.hpp"
+
+#include <nasturtium/core/table.hpp>
+#include <nasturtium/nas/search.hpp>
+#include <nasturtium/predictor/replay.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nasturtium::cli {
+
+/// What is asked for, and how much of it.
+struct PenguinPlan
+{
+  std::string scale;                  ///< for titles
+  std::vector<std::string> searches;  ///< menndl, evocnn, nsga-net, nsga-net-narrow
+  std::vector<std::string> datasets;  ///< names or specifications; a name that is not there is left out
+  std::vector<std::string> presets;   ///< methods to replay
+  std::string live = "nasturtium";    ///< engine of the second run; none: no such run
+  int networks = 8, epochs = 6;       ///< of each search, and of a full training
+  std::int64_t images = 0;            ///< for training and validation together; 0: all
+  std::int64_t images_of_a_class = 0; ///< at least so many, so that a hundred classes can be learnt at all
+  std::uint64_t seed = 1;
+  std::string data_dir, out;
+};
+
+/// Plan of a scale: smoke, laptop, node or paper; throws Error naming --scale for anything else. `out` is left empty.
+PenguinPlan penguin_plan(std::string const& scale);
+
+/// One search on one data set.
+struct PenguinCell
+{
+  std::string name; ///< of its folder: SEARCH-DATASET
+  std::string search, dataset;
+  std::int64_t subset = 0; ///< images that were asked for; 0: all
+  nas::SearchResult recorded;
+  std::optional<nas::SearchResult> live;
+  predictor::CurveSet curves;
+  std::vector<predictor::Summary> replayed; ///< the methods, each before the baselines at its stops
+};
+
+/// Runs the cells, or what is left of them in `plan.out`. Nothing where Ctrl-C ended it; the same call goes on.
+/// Throws Error where no data set is there.
+std::optional<std::vector<PenguinCell>> run_penguin(PenguinPlan const& plan, nn::TrainerOptions const& trainer,
+                                                    Invocation const& call);
+
+/// Row of a method or a baseline of its own, not of a baseline at the stops of another.
+bool own_row(predictor::Summary const& row);
+
+/// What fits a terminal: methods and searches.
+Table penguin_methods(std::vector<PenguinCell> const& cells);
+Table penguin_live(std::vector<PenguinCell> const& cells);
+
+/// Writes replayed.csv, live.csv, timing.csv, tables.md, provenance.json, a figure or two per cell and index.html to
+/// `plan.out`. All but timing.csv and live.csv's seconds are the same whenever they are written again.
+void write_penguin(std::vector<PenguinCell> const& cells, PenguinPlan const& plan, Provenance const& provenance,
+                   std::string const& title);
+
+} // namespace nasturtium::cli
