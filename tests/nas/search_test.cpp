@@ -260,8 +260,19 @@ TEST_CASE("search: folders of another configuration, of another data set, and ed
   write_file(path + "/config.json", edited);
   {
     auto folder = SearchFolder::open(path);
+    CHECK(error_of([&] { search(folder); }).find("when the search was begun") != std::string::npos);
+  }
+  write_file(path + "/config.json", config);
+  std::string const journal = read_file(path + "/journal.jsonl");
+  auto genome = journal;
+  auto const at = genome.find("\"genome\":[") + 10;
+  genome.replace(at, 1, genome[at] == '1' ? "2" : "1");
+  write_file(path + "/journal.jsonl", genome);
+  {
+    auto folder = SearchFolder::open(path);
     CHECK(error_of([&] { search(folder); }).find("is not what this configuration asks for") != std::string::npos);
   }
+  write_file(path + "/journal.jsonl", journal);
   for (auto const& [from, to] : {std::pair<std::string, std::string>{"\"menndl\"", "\"mendel\""},
                                  {"\"predictor\": \"none\"", "\"predictor\": \"oracle\""},
                                  {"\"version\": 1", "\"version\": 9"},
