@@ -642,6 +642,55 @@ struct BackwardElements
   }
 };
 
+/// src_grad = (accumulate ? src_grad : 0) + scale * g, of statistics that are constants.
+template <class Real, bool with_relu, bool accumulate, bool by_row>
+struct ScaleElements
+{
+  int channels;
+  Affine<Real, true> affine;
+  Real const* dst;
+  Real const* dst_grad;
+  Real* src_grad;
+
+  KOKKOS_FUNCTION void write(Index i, Real scale) const
+  {
+    Real g = dst_grad[i];
+    if constexpr (with_relu) g = dst[i] > Real(0) ? g : Real(0);
+    src_grad[i] = accumulate ? src_grad[i] + scale * g : scale * g;
+  }
+
+  KOKKOS_FUNCTION void operator()(Index begin, Index end) const
+  {
+    if constexpr (by_row) {
+      for (int c = 0; c < channels; c += pattern_capacity)
+        tile(begin, end, Pattern(channels, c));
+    } else {
+      for (Index i = begin; i < end; ++i) {
+        int c;
+        divide(i, channels, c);
+        write(i, affine.scale(c));
+      }
+    }
+  }
+
+  KOKKOS_FUNCTION void tile(Index begin, Index end, Pattern const& pattern) const
+  {
+    Real scale[pattern_capacity];
+    for (int c = 0; c < pattern.width; ++c)
+      scale[c] = affine.scale(pattern.first + c);
+    Index const span = pattern.rows < end - begin ? pattern.rows : end - begin;
+    repeat(scale, pattern.width, static_cast<int>(span) * pattern.width);
+    for (Index row = begin; row < end; row += span) {
+      Index const here = end - row < span ? end - row : span;
+      Index const base = row * channels + pattern.first;
+      int const n = static_cast<int>(here) * pattern.width;
+      NASTURTIUM_INDEPENDENT
+      for (int i = 0; i < n; ++i)
+        write(base + i, scale[i]);
+    }
+  }
+};
+
 /// A team of column_lanes x column_slots threads per entry of the league, with `scratch` bytes of shared memory.
 template <class ExecSpace, class Body>
 void for_columns(ExecSpace const& exec, std::string const& label, Index league, std::size_t scratch, Body const& body)
@@ -821,6 +870,34 @@ void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Buf
                                      residual, accumulate_residual, gamma_grad.data(), beta_grad.data(), partial);
 }
 
+template <class ExecSpace, class Real>
+void batch_norm_backward_inference(ExecSpace const& exec, BatchNormShape const& shape,
+                                   Buffer<ExecSpace, Real const> dst, Buffer<ExecSpace, Real const> dst_grad,
+                                   Buffer<ExecSpace, Real const> gamma, Real epsilon,
+                                   Buffer<ExecSpace, Real const> running_variance, Activation activation,
+                                   Buffer<ExecSpace, Real> src_grad, bool accumulate)
+{
+  static std::string const label = "nasturtium::batch_norm_backward_inference";
+  constexpr char const* op = "batch_norm_backward_inference";
+  impl::require_shape(op, shape, activation);
+  Index const size = shape.rows * shape.channels;
+  bool const relu = activation == Activation::relu;
+  if (relu) impl::require_extent(op, "dst", dst, size);
+  impl::require_extent(op, "dst_grad", dst_grad, size);
+  impl::require_extent(op, "src_grad", src_grad, size);
+  constexpr bool by_row = impl::is_host_space<ExecSpace>;
+  auto const launch = [&]<bool with_relu, bool add>() {
+    impl::Affine<Real, true> const affine{gamma.data(), nullptr, nullptr, running_variance.data(), epsilon};
+    impl::for_items(exec, label, by_row ? shape.rows : size, impl::rows_per_block(shape.channels),
+                    impl::ScaleElements<Real, with_relu, add, by_row>{shape.channels, affine, dst.data(),
+                                                                      dst_grad.data(), src_grad.data()});
+  };
+  if (relu)
+    accumulate ? launch.template operator()<true, true>() : launch.template operator()<true, false>();
+  else
+    accumulate ? launch.template operator()<false, true>() : launch.template operator()<false, false>();
+}
+
 #define NASTURTIUM_BATCH_NORM(ExecSpace, Real)                                                                         \
   template std::size_t batch_norm_workspace<ExecSpace, Real>(BatchNormShape const&);                                   \
   template void batch_norm_moments<ExecSpace, Real>(ExecSpace const&, BatchNormShape const&,                           \
@@ -834,6 +911,9 @@ void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Buf
       ExecSpace const&, BatchNormShape const&, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,           \
       Buffer<ExecSpace, Real const>, Real, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,               \
       Buffer<ExecSpace, Real const>, Activation, Buffer<ExecSpace, Real>);                                             \
+  template void batch_norm_backward_inference<ExecSpace, Real>(                                                        \
+      ExecSpace const&, BatchNormShape const&, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,           \
+      Buffer<ExecSpace, Real const>, Real, Buffer<ExecSpace, Real const>, Activation, Buffer<ExecSpace, Real>, bool);  \
   template void batch_norm_backward<ExecSpace, Real>(                                                                  \
       ExecSpace const&, BatchNormShape const&, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,           \
       Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,                     \

@@ -11,7 +11,8 @@
 #include <nasturtium/core/hdf5.hpp>
 #include <nasturtium/core/json.hpp>
 
-#include <cmath>
+#include <algorithm>
+#include <set>
 
 namespace nasturtium::nn {
 
@@ -80,19 +81,31 @@ std::int64_t read_count(hdf5::Reader const& file, std::string const& attribute)
   return value;
 }
 
-/// The values that an optimiser keeps: one tensor for every trainable parameter.
-void check_slot(Weights const& slot, spec::Architecture const& architecture, std::string const& source)
+/// The values that an optimiser keeps: one tensor for every trained parameter.
+void check_slot(Weights const& slot, spec::Architecture const& architecture, std::vector<std::string> const& frozen,
+                std::string const& source)
 {
   check_weights(slot, architecture, false, source);
   auto const inferred = spec::infer(architecture);
   for (auto const& info : inferred.nodes) {
     auto const& id = architecture.nodes[info.node].id;
+    bool const is_frozen = std::find(frozen.begin(), frozen.end(), id) != frozen.end();
     for (auto const& parameter : info.parameters) {
       bool const there = slot.count({id, parameter.name}) > 0;
-      require(there == parameter.trainable, source, ": node '", id, "': ", parameter.name,
+      require(there == (parameter.trainable && !is_frozen), source, ": node '", id, "': ", parameter.name,
               there ? " is not trained" : " is missing");
     }
   }
+}
+
+std::vector<std::string> parse_frozen(std::string const& text, std::string const& source)
+{
+  auto const value = json::parse(text, source);
+  require(value.is_array(), source, " must be an array of node ids, got ", text);
+  std::vector<std::string> frozen;
+  for (auto const& id : value.get_array())
+    frozen.push_back(json::to_string(id, source));
+  return frozen;
 }
 
 /// Throws where two JSON values differ; names the first field.
@@ -129,6 +142,9 @@ void save_checkpoint(std::string const& path, TrainState const& state)
   file.set_attribute("/", "validation_seconds", state.validation_seconds);
   write_text(file, "/architecture", spec::to_json(state.architecture));
   write_text(file, "/options", to_json(state.options));
+  if (!state.frozen.empty()) {
+    write_text(file, "/frozen", json::compact(json::Array(state.frozen.begin(), state.frozen.end())));
+  }
   write_weights(file, "/weights", state.weights, state.options.precision);
   auto const names = impl::slot_names(state.options.optimiser.kind);
   for (std::size_t slot = 0; slot < state.slots.size(); ++slot) {
@@ -162,6 +178,7 @@ std::shared_ptr<TrainState const> load_checkpoint(std::string const& path)
           ": attribute 'architecture_hash' is not that of 'architecture'");
   state->options = parse_options(read_text(file, "/options"), path + ": options");
   check(state->options);
+  if (file.has("/frozen")) state->frozen = parse_frozen(read_text(file, "/frozen"), path + ": /frozen");
   state->dataset_checksum = file.string_attribute("/", "dataset_checksum");
   state->samples = read_count(file, "samples");
   state->step = read_count(file, "step");
@@ -173,7 +190,7 @@ std::shared_ptr<TrainState const> load_checkpoint(std::string const& path)
   check_weights(state->weights, state->architecture, true, path);
   for (auto const& name : impl::slot_names(state->options.optimiser.kind)) {
     state->slots.push_back(read_weights(file, "/optimiser/" + name));
-    check_slot(state->slots.back(), state->architecture, concat(path, ": /optimiser/", name));
+    check_slot(state->slots.back(), state->architecture, state->frozen, concat(path, ": /optimiser/", name));
   }
   auto const pending = read_rows(file, "/pending", pending_width);
   for (std::size_t i = 0; i < pending.size(); i += pending_width) {
@@ -202,7 +219,7 @@ std::shared_ptr<TrainState const> load_checkpoint(std::string const& path)
 }
 
 void check_resumable(TrainState const& state, spec::Architecture const& architecture, TrainOptions const& options,
-                     std::string const& source)
+                     std::vector<std::string> const& frozen, std::string const& source)
 {
   require(spec::hash(state.architecture) == spec::hash(architecture), source, ": the state's architecture '",
           state.architecture.name, "' is not '", architecture.name, "': their hashes differ");
@@ -213,6 +230,11 @@ void check_resumable(TrainState const& state, spec::Architecture const& architec
   stored.time_limit_seconds = options.time_limit_seconds;
   stored.memory_limit_bytes = options.memory_limit_bytes;
   check_equal(json::parse(to_json(stored), source), json::parse(to_json(options), source), "", source);
+  auto const sorted = [](std::vector<std::string> const& ids) {
+    std::set<std::string> const set(ids.begin(), ids.end());
+    return json::Array(set.begin(), set.end());
+  };
+  check_equal(sorted(state.frozen), sorted(frozen), "frozen", source);
 }
 
 spec::Architecture const& architecture_of(TrainState const& state)

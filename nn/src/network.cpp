@@ -61,10 +61,11 @@ kernels::Activation relu_if(bool relu)
 
 template <class ExecSpace, class Real>
 Network<ExecSpace, Real>::Network(ExecSpace const& exec, spec::Architecture const& architecture,
-                                  std::span<int const> batches, bool training, int slots, std::int64_t memory_limit)
+                                  std::span<int const> batches, bool training, int slots, std::int64_t memory_limit,
+                                  std::vector<std::string> const& frozen)
     : m_exec(exec), m_training(training), m_slot_count(slots),
       m_plan(make_plan(architecture, *std::max_element(batches.begin(), batches.end()), sizeof(Real),
-                       kernels::moment_chunk_rows))
+                       kernels::moment_chunk_rows, frozen))
 {
   measure_workspace(batches);
   allocate(memory_limit);
@@ -84,7 +85,7 @@ void Network<ExecSpace, Real>::allocate(std::int64_t memory_limit)
   std::int64_t const trained = m_training ? m_plan.weight_count : 0;
   std::array<Piece, 7> const pieces{{
       {m_weights, "nasturtium::network::weights", values(m_plan.weight_count), true},
-      {m_statistics, "nasturtium::network::statistics", values(m_plan.statistics_count), true},
+      {m_fixed, "nasturtium::network::fixed", values(m_plan.fixed_count), true},
       {m_gradients, "nasturtium::network::gradients", values(trained), true},
       {m_slots, "nasturtium::network::slots", values(trained) * m_slot_count, true},
       {m_arena, "nasturtium::network::arena", std::max(m_training ? m_plan.training.bytes : 0, m_plan.inference.bytes),
@@ -147,7 +148,7 @@ auto Network<ExecSpace, Real>::parameter(int index) const -> RealBuffer
 {
   if (index < 0) return RealBuffer();
   auto const& it = m_plan.parameters[index];
-  return piece(it.trainable ? m_weights : m_statistics, it.offset, it.count);
+  return piece(it.trained ? m_weights : m_fixed, it.offset, it.count);
 }
 
 template <class ExecSpace, class Real>
@@ -396,7 +397,7 @@ void Network<ExecSpace, Real>::forward_batch_norm(int index, int batch, bool tra
   ConstBuffer const src = value(where, step.src[0], batch);
   RealBuffer const dst = value(where, step.dst, batch);
   ConstBuffer const residual = step.residual >= 0 ? value(where, step.residual, batch) : RealBuffer();
-  if (!training) {
+  if (!training || !step.trained) {
     kernels::batch_norm_forward_inference<ExecSpace, Real>(
         m_exec, shape, src, parameter(step.gamma), parameter(step.beta), static_cast<Real>(norm.epsilon),
         parameter(step.moving_mean), parameter(step.moving_variance), residual, relu_if(step.relu), dst);
@@ -451,16 +452,20 @@ void Network<ExecSpace, Real>::backward_step(int index, int batch, std::uint64_t
     ConstBuffer const src = value(where, step.src[0], batch);
     if (step.kind == StepKind::conv2d) {
       auto const conv = conv2d_shape(step, batch);
-      kernels::conv2d_backward_weights<ExecSpace, Real>(m_exec, conv, src, dst_grad, parameter_gradient(step.kernel),
-                                                        parameter_gradient(step.bias), workspace());
+      if (step.trained) {
+        kernels::conv2d_backward_weights<ExecSpace, Real>(m_exec, conv, src, dst_grad, parameter_gradient(step.kernel),
+                                                          parameter_gradient(step.bias), workspace());
+      }
       if (wanted) {
         kernels::conv2d_backward_data<ExecSpace, Real>(m_exec, conv, dst_grad, parameter(step.kernel), src_grad,
                                                        accumulate, workspace());
       }
     } else {
       auto const dense = dense_shape(step, batch);
-      kernels::dense_backward_weights<ExecSpace, Real>(m_exec, dense, src, dst_grad, parameter_gradient(step.kernel),
-                                                       parameter_gradient(step.bias), workspace());
+      if (step.trained) {
+        kernels::dense_backward_weights<ExecSpace, Real>(m_exec, dense, src, dst_grad, parameter_gradient(step.kernel),
+                                                         parameter_gradient(step.bias), workspace());
+      }
       if (wanted) {
         kernels::dense_backward_data<ExecSpace, Real>(m_exec, dense, dst_grad, parameter(step.kernel), src_grad,
                                                       accumulate, workspace());
@@ -469,7 +474,11 @@ void Network<ExecSpace, Real>::backward_step(int index, int batch, std::uint64_t
     break;
   }
   case StepKind::batch_norm:
-    backward_batch_norm(index, batch);
+    if (step.trained) {
+      backward_batch_norm(index, batch);
+    } else {
+      backward_frozen_batch_norm(index, batch);
+    }
     break;
   case StepKind::activation: {
     auto const& activation = std::get<spec::Activation>(op(step));
@@ -556,6 +565,32 @@ void Network<ExecSpace, Real>::backward_batch_norm(int index, int batch) const
 }
 
 template <class ExecSpace, class Real>
+void Network<ExecSpace, Real>::backward_frozen_batch_norm(int index, int batch) const
+{
+  auto const& step = m_plan.steps[index];
+  auto const& out = info(step).out;
+  RealBuffer const dst_grad = gradient(step.dst, batch);
+  bool const masks = step.relu && !step.mask_in_pool;
+  ConstBuffer const dst = masks ? value(m_plan.training, step.dst, batch) : RealBuffer();
+  // First, for the input's gradient may take the place of the output's.
+  if (step.residual_gradient != GradientMode::none) {
+    RealBuffer const residual_grad = gradient(step.residual, batch);
+    bool const accumulate = step.residual_gradient == GradientMode::accumulate;
+    if (masks) {
+      kernels::activation_backward<ExecSpace, Real>(m_exec, kernels::Activation::relu, Real(0), dst, dst_grad,
+                                                    residual_grad, accumulate);
+    } else {
+      kernels::copy<ExecSpace, Real>(m_exec, dst_grad, residual_grad, accumulate);
+    }
+  }
+  if (step.gradients[0] == GradientMode::none) return;
+  kernels::batch_norm_backward_inference<ExecSpace, Real>(
+      m_exec, {std::int64_t{batch} * out.height * out.width, out.channels}, dst, dst_grad, parameter(step.gamma),
+      static_cast<Real>(std::get<spec::BatchNorm>(op(step)).epsilon), parameter(step.moving_variance), relu_if(masks),
+      gradient(step.src[0], batch), step.gradients[0] == GradientMode::accumulate);
+}
+
+template <class ExecSpace, class Real>
 void Network<ExecSpace, Real>::update(OptimiserOptions const& options, double learning_rate, std::int64_t step) const
 {
   std::int64_t const count = m_plan.weight_count;
@@ -608,11 +643,11 @@ auto host_copy(ExecSpace const& exec, Memory const& memory)
 }
 
 template <class ExecSpace, class Real>
-void Network<ExecSpace, Real>::copy_in(Memory const& memory, bool trainable, Weights const& weights) const
+void Network<ExecSpace, Real>::copy_in(Memory const& memory, bool trained, Weights const& weights) const
 {
   auto const host = host_copy(m_exec, memory);
   for (auto const& parameter : m_plan.parameters) {
-    if (parameter.trainable != trainable) continue;
+    if (parameter.trained != trained) continue;
     auto const found = weights.find({parameter.node, parameter.name});
     if (found == weights.end()) continue;
     auto* const values = reinterpret_cast<Real*>(host.data()) + parameter.offset;
@@ -624,11 +659,11 @@ void Network<ExecSpace, Real>::copy_in(Memory const& memory, bool trainable, Wei
 }
 
 template <class ExecSpace, class Real>
-void Network<ExecSpace, Real>::copy_out(Memory const& memory, bool trainable, Weights& weights) const
+void Network<ExecSpace, Real>::copy_out(Memory const& memory, bool trained, Weights& weights) const
 {
   auto const host = host_copy(m_exec, memory);
   for (auto const& parameter : m_plan.parameters) {
-    if (parameter.trainable != trainable) continue;
+    if (parameter.trained != trained) continue;
     auto const* const values = reinterpret_cast<Real const*>(host.data()) + parameter.offset;
     weights[{parameter.node, parameter.name}] = {parameter.extent, {values, values + parameter.count}};
   }
@@ -638,7 +673,7 @@ template <class ExecSpace, class Real>
 void Network<ExecSpace, Real>::load(Weights const& weights)
 {
   copy_in(m_weights, true, weights);
-  copy_in(m_statistics, false, weights);
+  copy_in(m_fixed, false, weights);
 }
 
 template <class ExecSpace, class Real>
@@ -653,7 +688,7 @@ Weights Network<ExecSpace, Real>::weights() const
 {
   Weights result;
   copy_out(m_weights, true, result);
-  copy_out(m_statistics, false, result);
+  copy_out(m_fixed, false, result);
   return result;
 }
 

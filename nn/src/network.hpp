@@ -38,10 +38,11 @@ public:
   using Metrics = kernels::Buffer<ExecSpace, double>;
 
   /// For batches of exactly the given sizes. `training` adds gradients and `slots` optimiser values per weight; without
-  /// it only inference is possible. Throws Error for an invalid architecture and OutOfMemory where the network needs
-  /// more than `memory_limit` bytes (0: no limit) or than the device has.
+  /// it only inference is possible. The weights of the `frozen` nodes stay as they are loaded. Throws Error for an
+  /// invalid architecture or list of frozen nodes (make_plan) and OutOfMemory where the network needs more than
+  /// `memory_limit` bytes (0: no limit) or than the device has.
   Network(ExecSpace const& exec, spec::Architecture const& architecture, std::span<int const> batches, bool training,
-          int slots, std::int64_t memory_limit);
+          int slots, std::int64_t memory_limit, std::vector<std::string> const& frozen = {});
 
   /// Biases and means 0, scales and variances 1, kernels by the named initialiser. Complete at return.
   void initialise(std::string const& initialiser, std::uint64_t seed);
@@ -51,7 +52,7 @@ public:
   void load(Weights const& weights);
   void load_slot(int slot, Weights const& values);
 
-  /// All parameters, trainable or not, and all values of an optimiser slot. Complete at return.
+  /// All parameters, trained or not, and all values of an optimiser slot. Complete at return.
   Weights weights() const;
   Weights slot(int slot) const;
 
@@ -59,17 +60,18 @@ public:
   RealBuffer images(int batch, bool training) const;
   ConstBuffer logits(int batch, bool training) const;
 
-  /// Training: batch statistics, dropout by (seed, step); else inference.
+  /// Training: batch statistics (a frozen batch norm keeps to its running ones), dropout by (seed, step); else
+  /// inference.
   void forward(int batch, bool training, std::uint64_t seed, std::int64_t step) const;
 
   /// Loss of the last forward pass against labels (or targets); adds to `metrics`. Writes the gradient where training.
   void loss(int batch, bool training, Labels labels, ConstBuffer targets, double smoothing, int top_k,
             Metrics metrics) const;
 
-  /// Gradients of all weights, after forward and loss with training. `seed` and `step` as in forward.
+  /// Gradients of all trained weights, after forward and loss with training. `seed` and `step` as in forward.
   void backward(int batch, std::uint64_t seed, std::int64_t step) const;
 
-  /// One update of all weights; `step` counts from 1.
+  /// One update of all trained weights; `step` counts from 1.
   void update(OptimiserOptions const& options, double learning_rate, std::int64_t step) const;
 
   Plan const& plan() const { return m_plan; }
@@ -88,7 +90,7 @@ private:
   int m_slot_count;
   Plan m_plan;
   std::int64_t m_workspace_bytes = 0, m_bytes = 0;
-  Memory m_weights, m_statistics, m_gradients, m_slots, m_arena, m_workspace, m_norm;
+  Memory m_weights, m_fixed, m_gradients, m_slots, m_arena, m_workspace, m_norm;
 
   Layout const& layout(bool training) const { return training ? m_plan.training : m_plan.inference; }
   spec::Op const& op(Step const& step) const;
@@ -114,9 +116,10 @@ private:
   void forward_batch_norm(int index, int batch, bool training) const;
   void backward_step(int index, int batch, std::uint64_t seed, std::int64_t step) const;
   void backward_batch_norm(int index, int batch) const;
+  void backward_frozen_batch_norm(int index, int batch) const;
 
-  void copy_in(Memory const& memory, bool trainable, Weights const& weights) const;
-  void copy_out(Memory const& memory, bool trainable, Weights& weights) const;
+  void copy_in(Memory const& memory, bool trained, Weights const& weights) const;
+  void copy_out(Memory const& memory, bool trained, Weights& weights) const;
 };
 
 } // namespace nasturtium::nn::impl

@@ -3,9 +3,11 @@
 #include "network_plan.hpp"
 
 #include <nasturtium/core/error.hpp>
+#include <nasturtium/core/number.hpp>
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 
 namespace nasturtium::nn::impl {
 
@@ -111,8 +113,11 @@ private:
     return -1;
   }
 
+  bool is_trained(int parameter) const { return parameter >= 0 && m_plan.parameters[parameter].trained; }
+
   void push(Step step)
   {
+    step.trained = is_trained(step.kernel) || is_trained(step.gamma);
     m_producer[step.dst] = static_cast<int>(m_plan.steps.size());
     m_plan.steps.push_back(std::move(step));
   }
@@ -134,7 +139,7 @@ private:
       if (!step.relu) {
         auto const& consumers = m_consumers[step.dst];
         step.writes_moments = std::any_of(consumers.begin(), consumers.end(), [&](int consumer) {
-          return std::holds_alternative<spec::BatchNorm>(op(consumer)) &&
+          return std::holds_alternative<spec::BatchNorm>(op(consumer)) && is_trained(parameter(consumer, "gamma")) &&
                  m_nodes[consumer].out == m_nodes[position].out;
         });
       }
@@ -190,7 +195,7 @@ private:
     step.moving_variance = parameter(step.info, "moving_variance");
     int const producer = m_producer[step.src[0]];
     // (A flatten in between makes other channels, and other moments.)
-    if (producer >= 0 && m_plan.steps[producer].writes_moments &&
+    if (producer >= 0 && m_plan.steps[producer].writes_moments && is_trained(step.gamma) &&
         m_nodes[m_plan.steps[producer].info].out == m_nodes[step.info].out) {
       step.moments_of = producer;
     }
@@ -202,7 +207,7 @@ private:
   {
     std::vector<bool> wanted(m_plan.values.size(), false);
     for (auto& step : m_plan.steps) {
-      step.backward = step.kernel >= 0 || step.gamma >= 0 || (step.residual >= 0 && wanted[step.residual]) ||
+      step.backward = step.trained || (step.residual >= 0 && wanted[step.residual]) ||
                       std::any_of(step.src.begin(), step.src.end(), [&](int value) { return wanted[value]; });
       wanted[step.dst] = step.backward;
     }
@@ -329,7 +334,7 @@ private:
       return free(step.src[0]) ? step.src[0] : -1;
     }
     case StepKind::batch_norm:
-      return !m_training && free(step.src[0]) ? step.src[0] : -1;
+      return (!m_training || !step.trained) && free(step.src[0]) ? step.src[0] : -1;
     case StepKind::dropout:
       return !m_training && free(step.src[0]) ? step.src[0] : -1;
     case StepKind::add:
@@ -352,7 +357,7 @@ private:
     if (!m_training) return;
     auto const& shape = m_plan.inferred.nodes[step.info].out;
     if (step.writes_moments) m_layout.moments[i] = add(moment_bytes(shape), i);
-    if (step.kind == StepKind::batch_norm) {
+    if (step.kind == StepKind::batch_norm && step.trained) {
       if (step.moments_of >= 0) {
         m_layout.moments[i] = m_layout.moments[step.moments_of];
         use(m_layout.moments[i], i);
@@ -389,9 +394,8 @@ private:
     if (!step.backward) return;
     int const time = 2 * m_loss - i;
     use(m_layout.gradient[step.dst], time);
-    bool const reads_src =
-        step.kernel >= 0 || step.kind == StepKind::batch_norm ||
-        (step.kind == StepKind::activation && activation_reads_src(std::get<spec::Activation>(op(step)).kind));
+    bool const reads_src = step.trained || (step.kind == StepKind::activation &&
+                                            activation_reads_src(std::get<spec::Activation>(op(step)).kind));
     if (reads_src) use(m_layout.value[step.src[0]], time);
     if (keeps_output(step)) use(m_layout.value[step.dst], time);
     if (m_layout.saved[i] >= 0) use(m_layout.saved[i], time);
@@ -399,20 +403,35 @@ private:
     if (step.residual >= 0) gradient(step.residual, step.residual_gradient, step.dst, time);
     for (std::size_t k = 0; k < step.src.size(); ++k)
       gradient(step.src[k], step.gradients[k], step.dst, time);
-    if (step.kind == StepKind::batch_norm && step.gradients[0] == GradientMode::none) {
+    if (step.kind == StepKind::batch_norm && step.trained && step.gradients[0] == GradientMode::none) {
       m_layout.spare[i] = add(values_of(step.src[0]), time);
     }
   }
 };
 
-void place_parameters(Plan& plan, int value_bytes)
+/// Throws Error where a frozen node is unknown or owns no weights.
+void check_frozen(Plan const& plan, std::set<std::string> const& frozen)
+{
+  for (auto const& id : frozen) {
+    auto const& nodes = plan.inferred.nodes;
+    auto const found = std::find_if(nodes.begin(), nodes.end(), [&](spec::NodeInfo const& info) {
+      return plan.architecture.nodes[info.node].id == id;
+    });
+    require(found != nodes.end(), "frozen: node ", quoted(id), " is not in the architecture");
+    require(!found->parameters.empty(), "frozen: node '", id, "' (",
+            spec::op_name(plan.architecture.nodes[found->node].op), ") owns no weights");
+  }
+}
+
+void place_parameters(Plan& plan, int value_bytes, std::set<std::string> const& frozen)
 {
   auto const& nodes = plan.inferred.nodes;
   for (int position = 0; position < static_cast<int>(nodes.size()); ++position) {
     for (auto const& info : nodes[position].parameters) {
       auto const count = std::accumulate(info.extent.begin(), info.extent.end(), std::int64_t{1}, std::multiplies<>());
-      plan.parameters.push_back({position, plan.architecture.nodes[nodes[position].node].id, info.name, info.extent,
-                                 count, 0, info.trainable});
+      auto const& id = plan.architecture.nodes[nodes[position].node].id;
+      plan.parameters.push_back(
+          {position, id, info.name, info.extent, count, 0, info.trainable && frozen.count(id) == 0});
     }
   }
   std::int64_t const step = alignment / value_bytes;
@@ -423,11 +442,11 @@ void place_parameters(Plan& plan, int value_bytes)
       end = align_up(end + parameter.count, step);
     }
   };
-  auto const is_kernel = [](Parameter const& it) { return it.trainable && it.name == "kernel"; };
+  auto const is_kernel = [](Parameter const& it) { return it.trained && it.name == "kernel"; };
   place_if(is_kernel, plan.weight_count);
   plan.decay_count = plan.weight_count;
-  place_if([&](Parameter const& it) { return it.trainable && !is_kernel(it); }, plan.weight_count);
-  place_if([](Parameter const& it) { return !it.trainable; }, plan.statistics_count);
+  place_if([&](Parameter const& it) { return it.trained && !is_kernel(it); }, plan.weight_count);
+  place_if([](Parameter const& it) { return !it.trained; }, plan.fixed_count);
 }
 
 } // namespace
@@ -472,13 +491,17 @@ std::int64_t place(std::vector<Block>& blocks)
   return total;
 }
 
-Plan make_plan(spec::Architecture const& architecture, int batch, int value_bytes, std::int64_t rows_per_chunk)
+Plan make_plan(spec::Architecture const& architecture, int batch, int value_bytes, std::int64_t rows_per_chunk,
+               std::vector<std::string> const& frozen)
 {
   Plan plan;
   plan.architecture = architecture;
   plan.inferred = spec::infer(architecture);
-  place_parameters(plan, value_bytes);
+  std::set<std::string> const ids(frozen.begin(), frozen.end());
+  check_frozen(plan, ids);
+  place_parameters(plan, value_bytes, ids);
   Builder(plan).build();
+  require(ids.empty() || plan.output_gradient, "frozen: all weights are frozen, nothing is left to train");
   plan.training = Placer(plan, true, batch, value_bytes, rows_per_chunk).make();
   plan.inference = Placer(plan, false, batch, value_bytes, rows_per_chunk).make();
   return plan;
@@ -497,6 +520,7 @@ std::vector<std::string> describe(Plan const& plan)
     if (step.masks) line += " (masks the gradient for the relu before it)";
     line += concat(" -> ", out.height, " x ", out.width, " x ", out.channels);
     if (plan.training.value[step.dst] == plan.training.value[step.src[0]]) line += ", in place";
+    if (!step.trained && (step.kernel >= 0 || step.gamma >= 0)) line += ", frozen";
     if (!step.backward) line += ", no backward pass";
     lines.push_back(line);
   }

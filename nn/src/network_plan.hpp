@@ -22,7 +22,8 @@ std::vector<std::string> slot_names(OptimiserKind kind);
 /// Every tensor starts at a multiple of this many bytes.
 inline constexpr std::int64_t alignment = 64;
 
-/// A trainable parameter in the flat buffer of weights, or a running statistic in the flat buffer of those.
+/// A trained parameter in the flat buffer of weights, or one that the optimiser must not reach (a running statistic, a
+/// weight of a frozen layer) in a flat buffer apart.
 struct Parameter
 {
   int info = 0; ///< position in Inferred::nodes
@@ -30,7 +31,7 @@ struct Parameter
   std::vector<std::int64_t> extent;
   std::int64_t count = 0;
   std::int64_t offset = 0; ///< in values
-  bool trainable = true;
+  bool trained = true;
 };
 
 enum class StepKind { conv2d, dense, batch_norm, activation, pool, global_avg_pool, dropout, add, concat };
@@ -57,6 +58,7 @@ struct Step
   int moments_of = -1;         ///< batch_norm: step whose epilogue gave the moments, or -1 (own kernel)
   // Positions in Plan::parameters, or -1.
   int kernel = -1, bias = -1, gamma = -1, beta = -1, moving_mean = -1, moving_variance = -1;
+  bool trained = false; ///< some of these are; a batch_norm that is not runs on its running statistics
   // Backward.
   bool backward = false;               ///< something here or upstream is trainable
   std::vector<GradientMode> gradients; ///< per src
@@ -89,15 +91,18 @@ struct Plan
   int output = 0;                  ///< value of the logits
   bool output_gradient = false;    ///< the loss writes a gradient
   std::vector<Parameter> parameters;
-  std::int64_t weight_count = 0;     ///< values of the flat buffer, padding included
-  std::int64_t decay_count = 0;      ///< values before the biases
-  std::int64_t statistics_count = 0; ///< values of the running statistics
+  std::int64_t weight_count = 0; ///< values of the flat buffer, padding included
+  std::int64_t decay_count = 0;  ///< values before the biases
+  std::int64_t fixed_count = 0;  ///< values of the buffer of what is not trained
   Layout training, inference;
 };
 
 /// Plans a network for batches of at most `batch` images of `value_bytes` per value. `rows_per_chunk` is
-/// kernels::moment_chunk_rows. Throws Error for an invalid architecture.
-Plan make_plan(spec::Architecture const& architecture, int batch, int value_bytes, std::int64_t rows_per_chunk);
+/// kernels::moment_chunk_rows. The weights of the `frozen` nodes are not trained, which ends the backward pass where
+/// nothing upstream is. Throws Error for an invalid architecture, for a frozen node that is unknown or owns no weights,
+/// and where all weights are frozen.
+Plan make_plan(spec::Architecture const& architecture, int batch, int value_bytes, std::int64_t rows_per_chunk,
+               std::vector<std::string> const& frozen = {});
 
 /// Gives every block an offset such that no two that are alive at once overlap; returns the bytes in all.
 std::int64_t place(std::vector<Block>& blocks);

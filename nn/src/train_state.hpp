@@ -16,6 +16,7 @@ struct TrainState
 {
   spec::Architecture architecture;
   TrainOptions options;
+  std::vector<std::string> frozen; ///< as Candidate::frozen
   std::string dataset_checksum;
   std::int64_t samples = 0; ///< of the training split
   std::int64_t step = 0;    ///< steps done

@@ -81,7 +81,8 @@ public:
         m_classification(candidate.architecture.classes > 0),
         m_top_k(std::max(1, std::min(candidate.options.top_k, candidate.architecture.classes))),
         m_network(exec, candidate.architecture, all_batch_sizes(), true,
-                  static_cast<int>(slot_names(m_options.optimiser.kind).size()), m_options.memory_limit_bytes),
+                  static_cast<int>(slot_names(m_options.optimiser.kind).size()), m_options.memory_limit_bytes,
+                  candidate.frozen),
         m_maker(exec, data.dataset, m_batch_size), m_log(exec, metric_capacity)
   {
     if (candidate.resume_from) {
@@ -156,7 +157,7 @@ private:
 
   void restore(TrainState const& state)
   {
-    check_resumable(state, m_candidate.architecture, m_options, "resume_from");
+    check_resumable(state, m_candidate.architecture, m_options, m_candidate.frozen, "resume_from");
     require(state.samples == m_data.train.count && state.dataset_checksum == m_data.dataset.checksum,
             "resume_from: the state belongs to another data set (", state.samples, " training samples, checksum '",
             state.dataset_checksum, "')");
@@ -180,6 +181,7 @@ private:
     auto const state = std::make_shared<TrainState>();
     state->architecture = m_candidate.architecture;
     state->options = m_options;
+    state->frozen = m_candidate.frozen;
     state->dataset_checksum = m_data.dataset.checksum;
     state->samples = m_data.train.count;
     state->step = m_step;

@@ -285,6 +285,38 @@ TEMPLATE_TEST_CASE("batch norm backward accumulates and works in place", "[batch
     }
 }
 
+TEMPLATE_TEST_CASE("batch norm at inference: the gradient of its input", "[batch_norm]", float, double)
+{
+  Space const exec;
+  double const unit = sizeof(TestType) == 4 ? 4e-6 : 1e-14;
+  for (BatchNormShape const shape : shapes)
+    for (bool const relu : {false, true})
+      for (bool const accumulate : {false, true}) {
+        INFO(shape.rows << " rows, " << shape.channels << " channels, relu " << relu << ", accumulate " << accumulate);
+        auto const channels = static_cast<std::size_t>(shape.channels);
+        auto const y = random_values<TestType>(1, size_of(shape)), dy = random_values<TestType>(2, size_of(shape)),
+                   start = random_values<TestType>(3, size_of(shape));
+        auto const g = random_values<TestType>(4, channels), v = random_values<TestType>(5, channels, 0.5, 4);
+        std::vector<double> expected(size_of(shape));
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          double const scale =
+              static_cast<double>(g[i % channels]) / std::sqrt(static_cast<double>(v[i % channels]) + 1e-3);
+          if (!relu || y[i] > 0) expected[i] = scale * static_cast<double>(dy[i]);
+          if (accumulate) expected[i] += static_cast<double>(start[i]);
+        }
+        Activation const activation = relu ? Activation::relu : Activation::identity;
+        Values<TestType> const dst(relu ? y : std::vector<TestType>()), dst_grad(dy), gamma(g), variance(v),
+            src_grad(start);
+        batch_norm_backward_inference<Space, TestType>(exec, shape, dst, dst_grad, gamma, TestType(1e-3), variance,
+                                                       activation, src_grad, accumulate);
+        CHECK(first_difference("src_grad", src_grad.host(), expected, unit) == "");
+        if (accumulate) continue;
+        batch_norm_backward_inference<Space, TestType>(exec, shape, dst, dst_grad, gamma, TestType(1e-3), variance,
+                                                       activation, dst_grad, false);
+        CHECK(first_bit_difference("in place", dst_grad.host(), src_grad.host()) == "");
+      }
+}
+
 TEMPLATE_TEST_CASE("batch norm gives the same bits on every instance", "[batch_norm][threads]", float, double)
 {
   for (BatchNormShape const shape : {BatchNormShape{129, 20}, BatchNormShape{9001, 16}, BatchNormShape{300, 130}}) {
@@ -325,4 +357,10 @@ TEST_CASE("batch norm of nothing does nothing, and wrong calls are errors", "[ba
   auto other = make_run<float>({4, 3}, false);
   CHECK_THROWS_AS(other.forward(exec, Activation::tanh, other.dst), Error);
   CHECK_THROWS_AS(other.forward(exec, Activation::relu, Values<float>(5)), Error);
+  Values<float> const nothing, four(4);
+  batch_norm_backward_inference<Space, float>(exec, {0, 4}, nothing, nothing, four, 1e-3f, four, Activation::relu,
+                                              nothing, false);
+  CHECK_THROWS_AS((batch_norm_backward_inference<Space, float>(exec, {2, 4}, nothing, four, four, 1e-3f, four,
+                                                               Activation::identity, four, false)),
+                  Error);
 }

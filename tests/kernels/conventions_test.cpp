@@ -81,6 +81,10 @@ std::vector<Op> ops(Space const& exec, int scale)
          batch_norm_backward<Space, Real>(exec, norm, a, b, b, p, p, q, Activation::relu, c, false, d, true, r, s,
                                           scratch);
        }},
+      {"batch_norm",
+       [=] {
+         batch_norm_backward_inference<Space, Real>(exec, norm, a, b, p, Real(1e-5), q, Activation::relu, c, false);
+       }},
       {"max_pool2d", [=] { max_pool2d_forward<Space, Real>(exec, pool, a, c, argmax); }},
       {"max_pool2d", [=] { max_pool2d_backward<Space, Real>(exec, pool, a, bytes, c, false); }},
       {"avg_pool2d", [=] { avg_pool2d_forward<Space, Real>(exec, pool, a, c); }},

@@ -111,7 +111,9 @@ TEST_CASE("checkpoint: more epochs may follow, other options may not")
   CHECK(same_bits(three, resumed));
 
   auto const message = [&](Candidate const& changed) {
-    return error_of([&] { check_resumable(*two.state, changed.architecture, changed.options, "run/checkpoint.h5"); });
+    return error_of([&] {
+      check_resumable(*two.state, changed.architecture, changed.options, changed.frozen, "run/checkpoint.h5");
+    });
   };
   CHECK(message(it) == "no error");
   auto changed = it;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "../../nn/src/network_plan.hpp"
 
+#include <nasturtium/core/error.hpp>
 #include <nasturtium/core/philox.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -15,13 +16,14 @@ using impl::StepKind;
 
 namespace {
 
-impl::Plan plan_of(std::string const& nodes, std::string const& output = R"({"classes": 4})")
+impl::Plan plan_of(std::string const& nodes, std::string const& output = R"({"classes": 4})",
+                   std::vector<std::string> const& frozen = {})
 {
   auto const text =
       R"({"format": "nasturtium-architecture", "version": 1, "input": {"height": 8, "width": 8, "channels": 2},
                        "nodes": [)" +
       nodes + R"(], "output": )" + output + "}";
-  return impl::make_plan(spec::parse_architecture(text, "test"), 3, 4, 128);
+  return impl::make_plan(spec::parse_architecture(text, "test"), 3, 4, 128, frozen);
 }
 
 std::string const head =
@@ -143,11 +145,65 @@ TEST_CASE("plan: kernels come first in the flat buffer and everything is aligned
                             head);
   for (auto const& parameter : plan.parameters) {
     CHECK(parameter.offset * 4 % 64 == 0);
-    if (parameter.trainable) {
+    if (parameter.trained) {
       CHECK((parameter.offset < plan.decay_count) == (parameter.name == "kernel"));
       CHECK(parameter.offset + parameter.count <= plan.weight_count);
     } else {
-      CHECK(parameter.offset + parameter.count <= plan.statistics_count);
+      CHECK(parameter.offset + parameter.count <= plan.fixed_count);
     }
   }
+}
+
+TEST_CASE("plan: frozen layers end the backward pass and lie where the optimiser does not reach", "[frozen]")
+{
+  auto const nodes = R"({"id": "c1", "op": "conv2d", "filters": 3, "kernel": 3, "inputs": ["input"]},
+    {"id": "b1", "op": "batch_norm", "inputs": ["c1"]}, {"id": "r1", "op": "relu", "inputs": ["b1"]},
+    {"id": "c2", "op": "conv2d", "filters": 3, "kernel": 3, "inputs": ["r1"]},
+    {"id": "last", "op": "batch_norm", "inputs": ["c2"]}, )" +
+                     head;
+  auto const all = plan_of(nodes);
+  // Upstream of the first trained layer nothing is kept, and a frozen batch norm works in place.
+  auto const upstream = plan_of(nodes, R"({"classes": 4})", {"c1", "b1", "b1"});
+  REQUIRE(upstream.steps.size() == 6);
+  for (int i = 0; i < 6; ++i) {
+    CHECK(upstream.steps[i].backward == (i >= 2));
+    CHECK(upstream.steps[i].trained == (i >= 2 && i != 4));
+  }
+  CHECK_FALSE(upstream.steps[0].writes_moments);
+  CHECK(upstream.steps[2].writes_moments);
+  CHECK(upstream.steps[2].gradients[0] == GradientMode::none);
+  CHECK(upstream.training.value[upstream.steps[1].dst] == upstream.training.value[upstream.steps[0].dst]);
+  CHECK(upstream.training.saved[1] == -1);
+  CHECK(upstream.training.bytes < all.training.bytes);
+  // In the middle the gradient passes through.
+  auto const middle = plan_of(nodes, R"({"classes": 4})", {"c2", "last"});
+  CHECK(middle.steps[2].backward);
+  CHECK_FALSE(middle.steps[2].trained);
+  CHECK(middle.steps[2].gradients[0] == GradientMode::overwrite);
+  // Everything but the head: one step goes backward.
+  auto const only_head = plan_of(nodes, R"({"classes": 4})", {"c1", "b1", "c2", "last"});
+  for (auto const& step : only_head.steps)
+    CHECK(step.backward == (&step == &only_head.steps.back()));
+  CHECK(only_head.weight_count == 16 + 16); // 3 x 4 values and 4 biases, on lines of 64 bytes
+  CHECK(only_head.decay_count == 16);
+  for (auto const* const plan : {&all, &upstream, &middle, &only_head}) {
+    std::int64_t trained = 0, fixed = 0;
+    for (auto const& parameter : plan->parameters) {
+      (parameter.trained ? trained : fixed) += (parameter.count + 15) / 16 * 16;
+      CHECK(parameter.offset + parameter.count <= (parameter.trained ? plan->weight_count : plan->fixed_count));
+    }
+    CHECK(trained == plan->weight_count);
+    CHECK(fixed == plan->fixed_count);
+  }
+  auto const message = [&](std::vector<std::string> const& frozen) -> std::string {
+    try {
+      plan_of(nodes, R"({"classes": 4})", frozen);
+    } catch (Error const& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  CHECK(message({"c1", "c3"}) == "frozen: node 'c3' is not in the architecture");
+  CHECK(message({"r1"}) == "frozen: node 'r1' (relu) owns no weights");
+  CHECK(message({"c1", "b1", "c2", "last", "fc"}) == "frozen: all weights are frozen, nothing is left to train");
 }

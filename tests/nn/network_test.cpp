@@ -33,8 +33,8 @@ struct Bench
   std::vector<std::int32_t> labels;
   std::vector<double> metrics = std::vector<double>(kernels::metric_count);
 
-  Bench(spec::Architecture const& architecture, int size, bool training)
-      : batch(size), network(ExecSpace(), architecture, std::vector<int>{size}, training, 1, 0)
+  Bench(spec::Architecture const& architecture, int size, bool training, std::vector<std::string> const& frozen = {})
+      : batch(size), network(ExecSpace(), architecture, std::vector<int>{size}, training, 2, 0, frozen)
   {
     auto const values = test::random_values(11, size * architecture.input.size());
     images.assign(values.begin(), values.end());
@@ -71,10 +71,11 @@ struct Bench
   }
 };
 
-/// Compares the gradients of all weights (every `stride`th) with central differences, in double.
-void check_gradients(spec::Architecture const& architecture, int batch, int stride)
+/// Compares the gradients of all trained weights (every `stride`th) with central differences, in double.
+void check_gradients(spec::Architecture const& architecture, int batch, int stride,
+                     std::vector<std::string> const& frozen = {})
 {
-  Bench<double> bench(architecture, batch, true);
+  Bench<double> bench(architecture, batch, true, frozen);
   bench.loss();
   // What a pass must not read is poison.
   bench.backward();
@@ -88,7 +89,7 @@ void check_gradients(spec::Architecture const& architecture, int batch, int stri
   REQUIRE(scale > 0);
   auto const weights = bench.network.flat_weights();
   for (auto const& parameter : bench.network.plan().parameters) {
-    if (!parameter.trainable) continue;
+    if (!parameter.trained) continue;
     for (std::int64_t i = 0; i < parameter.count; i += stride) {
       auto& weight = weights(parameter.offset + i);
       double const kept = weight;
@@ -186,9 +187,10 @@ void check_inference(spec::Architecture const& architecture, int batch, double t
 
 /// Memory that a pass does not own holds NaN: a value read before it is written would show.
 template <class Real>
-void check_no_stale_reads(spec::Architecture const& architecture, int batch)
+void check_no_stale_reads(spec::Architecture const& architecture, int batch,
+                          std::vector<std::string> const& frozen = {})
 {
-  Bench<Real> bench(architecture, batch, true);
+  Bench<Real> bench(architecture, batch, true, frozen);
   double const first = bench.loss();
   bench.backward();
   auto const gradients = bench.network.flat_gradients();
@@ -243,6 +245,139 @@ TEST_CASE("network: gradients of random graphs agree with central differences")
     INFO("seed " << seed);
     check_gradients(architecture, 3, 1 + static_cast<int>(spec::infer(architecture).parameter_count / 60));
     check_no_stale_reads<double>(architecture, 3);
+  }
+}
+
+namespace {
+
+/// Ids of the nodes that own weights, or of the batch norms alone.
+std::vector<std::string> owners(spec::Architecture const& architecture, bool batch_norms_only = false)
+{
+  std::vector<std::string> ids;
+  for (auto const& info : spec::infer(architecture).nodes) {
+    auto const& node = architecture.nodes[info.node];
+    if (batch_norms_only ? std::holds_alternative<spec::BatchNorm>(node.op) : !info.parameters.empty())
+      ids.push_back(node.id);
+  }
+  return ids;
+}
+
+/// Some owners by the seed, never all of them.
+std::vector<std::string> some_owners(spec::Architecture const& architecture, std::uint64_t seed)
+{
+  test::Dice dice(seed);
+  auto ids = owners(architecture);
+  ids.erase(ids.begin() + dice.below(static_cast<int>(ids.size())));
+  std::vector<std::string> some;
+  std::copy_if(ids.begin(), ids.end(), std::back_inserter(some), [&](std::string const&) { return !dice.one_in(3); });
+  return some;
+}
+
+} // namespace
+
+TEST_CASE("network: gradients beside frozen layers agree with central differences", "[frozen]")
+{
+  // Frozen batch norms: of the image, with a residual and a masked one, behind a trained and a frozen convolution, of a
+  // vector; frozen convolutions with and without something trained upstream.
+  for (std::vector<std::string> const& frozen : {std::vector<std::string>{"b0", "b2", "c3", "h6"},
+                                                 {"c1", "b1", "c2", "b6", "b7", "h7"},
+                                                 {"b0", "c1", "b1", "c2", "b2", "c3", "c4", "b4", "b5"},
+                                                 {"b1", "b2", "b4", "b5", "b6", "b7", "out"}}) {
+    check_gradients(everything(), 5, 1, frozen);
+    check_no_stale_reads<float>(everything(), 5, frozen);
+  }
+  for (std::uint64_t seed = 1; seed <= 25; ++seed) {
+    auto const architecture = test::random_architecture(seed, 14);
+    if (spec::infer(architecture).parameter_count > 20000) continue;
+    INFO("seed " << seed);
+    auto const frozen = some_owners(architecture, seed);
+    check_gradients(architecture, 3, 1 + static_cast<int>(spec::infer(architecture).parameter_count / 60), frozen);
+    check_no_stale_reads<double>(architecture, 3, frozen);
+  }
+}
+
+TEST_CASE("network: frozen batch norms in training are the plain interpreter's", "[frozen]")
+{
+  for (std::uint64_t seed = 0; seed <= 30; ++seed) {
+    auto architecture = seed == 0 ? everything() : test::random_architecture(seed, 16);
+    for (auto& node : architecture.nodes) {
+      if (auto* const dropout = std::get_if<spec::Dropout>(&node.op)) dropout->rate = 0;
+    }
+    INFO("seed " << seed);
+    Bench<double> bench(architecture, 3, true, owners(architecture, true));
+    bench.forward(true);
+    auto const logits = bench.network.logits(3, true);
+    auto const expected =
+        test::reference_inference(architecture, test::random_weights(architecture, 5), 3, bench.images);
+    REQUIRE(logits.size() == expected.size());
+    double scale = 1;
+    for (double const value : expected)
+      scale = std::max(scale, std::abs(value));
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      REQUIRE(std::abs(logits(i) - expected[i]) <= 1e-11 * scale);
+  }
+}
+
+namespace {
+
+/// Steps with frozen layers against steps that train everything, after each of which the layers are put back.
+template <class Real>
+void check_put_back(spec::Architecture const& architecture, std::vector<std::string> const& frozen,
+                    OptimiserOptions const& options)
+{
+  auto const start = test::random_weights(architecture, 5);
+  auto const is_frozen = [&](std::string const& id) {
+    return std::find(frozen.begin(), frozen.end(), id) != frozen.end();
+  };
+  Weights kept;
+  std::copy_if(start.begin(), start.end(), std::inserter(kept, kept.end()),
+               [&](auto const& entry) { return is_frozen(entry.first.first); });
+  Bench<Real> with(architecture, 4, true, frozen), without(architecture, 4, true);
+  for (int step = 1; step <= 3; ++step) {
+    for (auto* const bench : {&with, &without}) {
+      bench->loss();
+      bench->backward();
+      bench->network.update(options, 0.01, step);
+      bench->network.exec().fence();
+    }
+    without.network.load(kept);
+    REQUIRE(with.metrics == without.metrics);
+  }
+  auto const a = with.network.weights(), b = without.network.weights();
+  for (auto const& [key, tensor] : a) {
+    INFO(key.first << "/" << key.second);
+    CHECK(tensor.values == b.at(key).values);
+    // As the bits of Real that were loaded.
+    if (!is_frozen(key.first)) continue;
+    for (std::size_t i = 0; i < tensor.values.size(); ++i)
+      REQUIRE(tensor.values[i] == static_cast<double>(static_cast<Real>(start.at(key).values[i])));
+  }
+}
+
+} // namespace
+
+TEST_CASE("network: training beside frozen layers is training and putting them back, bit for bit", "[frozen]")
+{
+  // Without batch norms, whose frozen kind is another function.
+  auto const architecture = parse(R"(
+    {"id": "c1", "op": "conv2d", "filters": 4, "kernel": 3, "inputs": ["input"]},
+    {"id": "r1", "op": "relu", "inputs": ["c1"]}, {"id": "m1", "op": "max_pool2d", "kernel": 2, "inputs": ["r1"]},
+    {"id": "c2", "op": "conv2d", "filters": 4, "kernel": 3, "inputs": ["m1"]},
+    {"id": "t2", "op": "tanh", "inputs": ["c2"]}, {"id": "s2", "op": "add", "inputs": ["t2", "m1"]},
+    {"id": "c3", "op": "conv2d", "filters": 4, "kernel": 1, "groups": 4, "inputs": ["s2"]},
+    {"id": "r3", "op": "relu", "inputs": ["c3"]}, {"id": "h4", "op": "dense", "units": 6, "inputs": ["r3"]},
+    {"id": "d4", "op": "dropout", "rate": 0.3, "inputs": ["h4"]},
+    {"id": "out", "op": "dense", "units": 3, "inputs": ["d4"]})",
+                                  R"({"classes": 3})");
+  for (auto const kind : {OptimiserKind::sgd, OptimiserKind::adam, OptimiserKind::adamw, OptimiserKind::rmsprop}) {
+    OptimiserOptions options;
+    options.kind = kind;
+    options.weight_decay = 0.1;
+    for (std::vector<std::string> const& frozen :
+         {std::vector<std::string>{"c1"}, {"c2", "h4"}, {"c1", "c2"}, {"c1", "c2", "c3", "h4"}, {"out"}}) {
+      check_put_back<float>(architecture, frozen, options);
+      check_put_back<double>(architecture, frozen, options);
+    }
   }
 }
 

@@ -47,6 +47,16 @@ void batch_norm_forward_inference(ExecSpace const& exec, BatchNormShape const& s
                                   Buffer<ExecSpace, Real const> residual, Activation activation,
                                   Buffer<ExecSpace, Real> dst);
 
+/// Backward of the inference pass, whose statistics do not depend on src: src_grad = (accumulate ? src_grad : 0) +
+/// gamma / sqrt(running_variance + epsilon) * dst_grad behind the activation. `dst` is the pass's output, read for the
+/// mask of relu alone (may be empty with identity). src_grad may be dst_grad where nothing is accumulated.
+template <class ExecSpace, class Real>
+void batch_norm_backward_inference(ExecSpace const& exec, BatchNormShape const& shape,
+                                   Buffer<ExecSpace, Real const> dst, Buffer<ExecSpace, Real const> dst_grad,
+                                   Buffer<ExecSpace, Real const> gamma, Real epsilon,
+                                   Buffer<ExecSpace, Real const> running_variance, Activation activation,
+                                   Buffer<ExecSpace, Real> src_grad, bool accumulate);
+
 /// Backward of the training pass. `src` is its input, `dst` its output (read for the mask of relu alone; may be empty
 /// with identity). Writes gamma_grad and beta_grad; src_grad = (accumulate ? src_grad : 0) + gradient;
 /// residual_grad (empty where there was no residual) = (accumulate_residual ? residual_grad : 0) + masked dst_grad.

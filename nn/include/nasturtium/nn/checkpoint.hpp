@@ -20,10 +20,10 @@ void save_checkpoint(std::string const& path, TrainState const& state);
 /// Reads a state back. Throws Error naming file and field for whatever is missing, damaged or does not fit together.
 std::shared_ptr<TrainState const> load_checkpoint(std::string const& path);
 
-/// Throws Error naming `source` and the field where a training of `architecture` with `options` cannot go on from the
-/// state. Only the limits (epochs, max_steps, time and memory) may differ.
+/// Throws Error naming `source` and the field where a training of `architecture` with `options` and these `frozen`
+/// nodes (in any order) cannot go on from the state. Only the limits (epochs, max_steps, time and memory) may differ.
 void check_resumable(TrainState const& state, spec::Architecture const& architecture, TrainOptions const& options,
-                     std::string const& source);
+                     std::vector<std::string> const& frozen, std::string const& source);
 
 spec::Architecture const& architecture_of(TrainState const& state);
 TrainOptions const& options_of(TrainState const& state);
