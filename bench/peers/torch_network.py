@@ -101,6 +101,8 @@ class Layer(nn.Module):
             self.out = (1, 1, height * width * channels)
         elif self.op == "concat":
             self.out = (height, width, sum(shape[2] for shape in shapes))
+        elif self.op in ("slice", "pad_channels"):
+            self.out = (height, width, node["size" if self.op == "slice" else "channels"])
 
     def place(self, padding: str | list[int], shape: Shape, channels: int, dilation: tuple[int, int] = (1, 1)) -> None:
         """Sets the output shape and how the padding is done: by the op where it is symmetric, else by F.pad."""
@@ -164,6 +166,10 @@ class Layer(nn.Module):
                 return sum(images[1:], start=images[0])
             case "concat":
                 return torch.cat([image(x) for x in inputs], 1)
+            case "slice":
+                return image(x)[:, self.node["begin"]:self.node["begin"] + self.node["size"]]
+            case "pad_channels":
+                return F.pad(image(x), (0, 0, 0, 0, 0, self.out[2] - image(x).shape[1]))
             case "identity":
                 return x
             case _:

@@ -263,6 +263,38 @@ struct CopyChannels
   }
 };
 
+/// Items are rows on hosts and elements of dst on devices.
+template <class Real, bool by_row>
+struct PadChannels
+{
+  int channels;
+  Real const* src;
+  Real* dst;
+  int dst_channels;
+  int dst_offset;
+  KOKKOS_FUNCTION void operator()(Index begin, Index end) const
+  {
+    for (Index item = begin; item < end; ++item) {
+      if constexpr (by_row) {
+        Real const* const from = src + item * channels;
+        Real* const to = dst + item * dst_channels;
+        for (int c = 0; c < dst_offset; ++c)
+          to[c] = 0;
+        NASTURTIUM_INDEPENDENT
+        for (int c = 0; c < channels; ++c)
+          to[dst_offset + c] = from[c];
+        for (int c = dst_offset + channels; c < dst_channels; ++c)
+          to[c] = 0;
+      } else {
+        int c;
+        Index const row = divide(item, dst_channels, c);
+        c -= dst_offset;
+        dst[item] = c >= 0 && c < channels ? src[row * channels + c] : Real(0);
+      }
+    }
+  }
+};
+
 } // namespace impl
 
 template <class ExecSpace, class Real>
@@ -370,6 +402,22 @@ void copy_channels(ExecSpace const& exec, Index rows, int channels, Buffer<ExecS
                     impl::CopyChannels<Real, false, by_row>{channels, from, src_channels, to, dst_channels});
 }
 
+template <class ExecSpace, class Real>
+void pad_channels(ExecSpace const& exec, Index rows, int channels, Buffer<ExecSpace, Real const> src,
+                  Buffer<ExecSpace, Real> dst, int dst_channels, int dst_offset)
+{
+  static std::string const label = "nasturtium::pad_channels";
+  if (rows <= 0 || dst_channels <= 0) return;
+  if (channels < 0 || dst_offset < 0 || dst_offset + channels > dst_channels)
+    fail("kernels::pad_channels: ", channels, " channels do not fit to [", dst_offset, ", ", dst_offset + channels,
+         ") of ", dst_channels);
+  impl::require_extent("pad_channels", "src", src, rows * channels);
+  impl::require_extent("pad_channels", "dst", dst, rows * dst_channels);
+  constexpr bool by_row = impl::is_host_space<ExecSpace>;
+  impl::for_items(exec, label, by_row ? rows : rows * dst_channels, impl::rows_per_block(dst_channels),
+                  impl::PadChannels<Real, by_row>{channels, src.data(), dst.data(), dst_channels, dst_offset});
+}
+
 #define NASTURTIUM_ELEMENTWISE(ExecSpace, Real)                                                                        \
   template void activation_forward<ExecSpace, Real>(ExecSpace const&, Activation, Real, Buffer<ExecSpace, Real const>, \
                                                     Buffer<ExecSpace, Real>);                                          \
@@ -383,7 +431,9 @@ void copy_channels(ExecSpace const& exec, Index rows, int channels, Buffer<ExecS
   template void copy<ExecSpace, Real>(ExecSpace const&, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real>, bool); \
   template void fill<ExecSpace, Real>(ExecSpace const&, Real, Buffer<ExecSpace, Real>);                                \
   template void copy_channels<ExecSpace, Real>(ExecSpace const&, Index, int, Buffer<ExecSpace, Real const>, int, int,  \
-                                               Buffer<ExecSpace, Real>, int, int, bool);
+                                               Buffer<ExecSpace, Real>, int, int, bool);                               \
+  template void pad_channels<ExecSpace, Real>(ExecSpace const&, Index, int, Buffer<ExecSpace, Real const>,             \
+                                              Buffer<ExecSpace, Real>, int, int);
 NASTURTIUM_INSTANTIATE(NASTURTIUM_ELEMENTWISE)
 
 } // namespace nasturtium::kernels

@@ -383,6 +383,15 @@ void Network<ExecSpace, Real>::forward_step(int index, int batch, bool training,
     }
     break;
   }
+  case StepKind::slice:
+    kernels::copy_channels<ExecSpace, Real>(m_exec, std::int64_t{batch} * shape.height * shape.width, shape.channels,
+                                            src, info(step).in[0].channels, std::get<spec::Slice>(op(step)).begin, dst,
+                                            shape.channels, 0, false);
+    break;
+  case StepKind::pad_channels:
+    kernels::pad_channels<ExecSpace, Real>(m_exec, std::int64_t{batch} * shape.height * shape.width,
+                                           info(step).in[0].channels, src, dst, shape.channels, 0);
+    break;
   }
 }
 
@@ -534,6 +543,23 @@ void Network<ExecSpace, Real>::backward_step(int index, int batch, std::uint64_t
       }
       offset += channels;
     }
+    break;
+  }
+  case StepKind::slice: {
+    std::int64_t const rows = std::int64_t{batch} * shape.height * shape.width;
+    int const begin = std::get<spec::Slice>(op(step)).begin, channels = info(step).in[0].channels;
+    if (accumulate) {
+      kernels::copy_channels<ExecSpace, Real>(m_exec, rows, shape.channels, dst_grad, shape.channels, 0, src_grad,
+                                              channels, begin, true);
+    } else {
+      kernels::pad_channels<ExecSpace, Real>(m_exec, rows, shape.channels, dst_grad, src_grad, channels, begin);
+    }
+    break;
+  }
+  case StepKind::pad_channels: {
+    int const channels = info(step).in[0].channels;
+    kernels::copy_channels<ExecSpace, Real>(m_exec, std::int64_t{batch} * shape.height * shape.width, channels,
+                                            dst_grad, shape.channels, 0, src_grad, channels, 0, accumulate);
     break;
   }
   }

@@ -180,6 +180,10 @@ private:
       step.kind = StepKind::global_avg_pool;
     } else if (std::holds_alternative<spec::Dropout>(it)) {
       step.kind = StepKind::dropout;
+    } else if (std::holds_alternative<spec::Slice>(it)) {
+      step.kind = StepKind::slice;
+    } else if (std::holds_alternative<spec::PadChannels>(it)) {
+      step.kind = StepKind::pad_channels;
     } else {
       step.kind = StepKind::concat;
     }

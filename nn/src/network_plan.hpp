@@ -34,7 +34,19 @@ struct Parameter
   bool trained = true;
 };
 
-enum class StepKind { conv2d, dense, batch_norm, activation, pool, global_avg_pool, dropout, add, concat };
+enum class StepKind {
+  conv2d,
+  dense,
+  batch_norm,
+  activation,
+  pool,
+  global_avg_pool,
+  dropout,
+  add,
+  concat,
+  slice,
+  pad_channels
+};
 
 /// What the backward pass of a step does with the gradient of one of its inputs.
 enum class GradientMode {

@@ -175,8 +175,27 @@ private:
   Value add(spec::Identity const&) { return source(0); }
   Value add(spec::Add const&) { return join(m_info->inputs.size() == 2 ? "Add" : "Sum", {}); }
   Value add(spec::Concat const&) { return join("Concat", Attributes().integer("axis", 1)); }
+  Value add(spec::Slice const& slice)
+  {
+    return along_channels("Slice", {integers("begin", {slice.begin}), integers("end", {slice.begin + slice.size})});
+  }
+  Value add(spec::PadChannels const& pad)
+  {
+    return along_channels("Pad", {integers("pads", {0, pad.channels - m_info->in.front().channels}),
+                                  constant(helper("zero"), {}, std::vector<float>{0})});
+  }
 
-  /// An operator that keeps the shape of its first input, in the form which that has; `inputs` begin with its place.
+  /// Slice and Pad, which take their numbers as inputs, the axes last.
+  Value along_channels(std::string_view type, std::vector<std::string> const& numbers)
+  {
+    std::vector<std::string> inputs{""};
+    inputs.insert(inputs.end(), numbers.begin(), numbers.end());
+    inputs.push_back(integers("axes", {1}));
+    return elementwise(type, inputs);
+  }
+
+  /// An operator that keeps height and width of its first input, in the form which that has; `inputs` begin with its
+  /// place.
   Value elementwise(std::string_view type, std::vector<std::string> inputs = {""}, Attributes const& attributes = {})
   {
     Value& from = source(0);
@@ -284,6 +303,12 @@ private:
   {
     Tensor const& tensor = weight(name);
     return constant(m_id + "/" + name, tensor.extent, std::vector<float>(tensor.values.begin(), tensor.values.end()));
+  }
+
+  /// A list of numbers, which the architecture has as fields.
+  std::string integers(std::string_view what, std::vector<std::int64_t> const& values)
+  {
+    return constant(helper(what), {static_cast<std::int64_t>(values.size())}, values);
   }
 
   template <class Element>

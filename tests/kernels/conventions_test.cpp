@@ -66,6 +66,7 @@ std::vector<Op> ops(Space const& exec, int scale)
       {"copy", [=] { copy<Space, Real>(exec, a, c, false); }},
       {"fill", [=] { fill<Space, Real>(exec, Real(1), c); }},
       {"copy_channels", [=] { copy_channels<Space, Real>(exec, norm.rows, 2, a, 3, 1, c, 3, 0, false); }},
+      {"pad_channels", [=] { pad_channels<Space, Real>(exec, norm.rows, 2, a, c, 3, 1); }},
       {"batch_norm", [=] { batch_norm_moments<Space, Real>(exec, norm, a, moments); }},
       {"batch_norm",
        [=] {

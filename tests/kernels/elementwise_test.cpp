@@ -253,7 +253,23 @@ TEMPLATE_TEST_CASE("channels are concatenated and taken apart", "[elementwise]",
         value *= 2;
       CHECK(first_difference("accumulated", back.host(), doubled) == "");
     }
+  // Padding: exactly the row and zeros, whatever was there before.
+  for (int const channels : {0, 1, 7, 100})
+    for (int const offset : {0, 1, 13})
+      for (int const behind : {0, 1, 30})
+        for (int const rows : {0, 1, 13, 300}) {
+          int const all = offset + channels + behind;
+          auto const x = random_values<TestType>(1, static_cast<std::size_t>(rows) * channels);
+          std::vector<TestType> expected(static_cast<std::size_t>(rows) * all);
+          for (std::size_t i = 0; i < x.size(); ++i)
+            expected[i / channels * all + offset + i % channels] = x[i];
+          Values<TestType> const src(x), dst(std::vector<TestType>(expected.size(), TestType(5)));
+          pad_channels<Space, TestType>(exec, rows, channels, src, dst, all, offset);
+          CHECK(first_difference("padded", dst.host(), expected) == "");
+        }
   Values<TestType> const small(3), large(8);
+  CHECK_THROWS_AS((pad_channels<Space, TestType>(exec, 1, 3, small, large, 8, 6)), Error);
+  CHECK_THROWS_AS((pad_channels<Space, TestType>(exec, 2, 3, small, large, 8, 0)), Error);
   CHECK_THROWS_AS((copy_channels<Space, TestType>(exec, 1, 3, small, 3, 0, large, 8, 6, false)), Error);
   CHECK_THROWS_AS((copy_channels<Space, TestType>(exec, 2, 3, small, 3, 0, large, 8, 0, false)), Error);
 }

@@ -163,7 +163,12 @@ spec::Architecture everything()
     {"id": "h7", "op": "dense", "units": 6, "bias": false, "inputs": ["r6"]},
     {"id": "b7", "op": "batch_norm", "inputs": ["h7"]},
     {"id": "k7", "op": "concat", "inputs": ["p6", "b7"]},
-    {"id": "out", "op": "dense", "units": 3, "inputs": ["k7"]})",
+    {"id": "n8", "op": "slice", "begin": 2, "size": 4, "inputs": ["k7"]},
+    {"id": "n9", "op": "slice", "begin": 0, "size": 3, "inputs": ["k7"]},
+    {"id": "q9", "op": "pad_channels", "channels": 11, "inputs": ["n9"]},
+    {"id": "s9", "op": "add", "inputs": ["q9", "k7"]},
+    {"id": "k9", "op": "concat", "inputs": ["s9", "n8"]},
+    {"id": "out", "op": "dense", "units": 3, "inputs": ["k9"]})",
                R"({"classes": 3})");
 }
 

@@ -66,6 +66,8 @@ TEST_CASE("every op is read with the defaults of the format")
   CHECK(only_op(R"("op": "global_avg_pool")") == Op(GlobalAvgPool{}));
   CHECK(only_op(R"("op": "flatten")") == Op(Flatten{}));
   CHECK(only_op(R"("op": "dropout", "rate": 0.25)") == Op(Dropout{0.25}));
+  CHECK(only_op(R"("op": "slice", "begin": 1, "size": 2)") == Op(Slice{1, 2}));
+  CHECK(only_op(R"("op": "pad_channels", "channels": 5)") == Op(PadChannels{5}));
   CHECK(only_op(R"("op": "identity")") == Op(Identity{}));
   Architecture const joined = parse_architecture(
       document(
@@ -102,6 +104,11 @@ TEST_CASE("reading refuses what the format does not know, naming source, node an
                {"f.json", "node 'n'", "padding", "1"}},
            Row{node(R"("op": "conv2d", "filters": 8, "kernel": 3, "bias": 1)"), {"f.json", "node 'n'", "bias"}},
            Row{node(R"("op": "leaky_relu")"), {"f.json", "node 'n'", "slope"}},
+           Row{node(R"("op": "slice", "size": 2)"), {"f.json", "node 'n'", "begin"}},
+           Row{node(R"("op": "slice", "begin": -1, "size": 2)"), {"f.json", "node 'n'", "begin", "-1"}},
+           Row{node(R"("op": "slice", "begin": 0, "size": 0)"), {"f.json", "node 'n'", "size", "0"}},
+           Row{node(R"("op": "pad_channels")"), {"f.json", "node 'n'", "channels"}},
+           Row{node(R"("op": "pad_channels", "channels": 0)"), {"f.json", "node 'n'", "channels", "0"}},
            Row{node(R"("op": "dropout", "rate": 1.5)"), {"f.json", "node 'n'", "rate", "1.5"}},
            Row{document(R"({"op": "relu", "inputs": ["input"]})"), {"f.json", "node 0", "id"}},
            Row{document(R"({"id": "n", "op": "relu"})"), {"f.json", "node 'n'", "inputs"}},
@@ -171,7 +178,7 @@ TEST_CASE("random architectures: valid, and the same after writing and reading")
       ops.insert(op_name(node.op));
   }
   CHECK(hashes.size() == 300);
-  CHECK(ops.size() == 18); // the generator covers every op
+  CHECK(ops.size() == 20); // the generator covers every op
 }
 
 TEST_CASE("the hash changes with everything but the name")
@@ -185,7 +192,9 @@ TEST_CASE("the hash changes with everything but the name")
                 {"l", Activation{ActivationKind::leaky_relu, 0.1}, {"b"}},
                 {"p", Pool2d{}, {"l"}},
                 {"d", Dropout{0.5}, {"p"}},
-                {"f", Dense{4}, {"d"}}};
+                {"s", Slice{1, 3}, {"d"}},
+                {"q", PadChannels{5}, {"s"}},
+                {"f", Dense{4}, {"q"}}};
   std::string const reference = hash(base);
   CHECK(reference.size() == 64);
   auto renamed = base;
@@ -203,7 +212,10 @@ TEST_CASE("the hash changes with everything but the name")
       [](Architecture& a) { ++a.classes; },
       [](Architecture& a) { std::swap(a.classes, a.regression); },
       [](Architecture& a) { a.nodes[0].id = "c2"; },
-      [](Architecture& a) { a.nodes[5].inputs = {"p"}; },
+      [](Architecture& a) { a.nodes[7].inputs = {"p"}; },
+      [](Architecture& a) { ++std::get<Slice>(a.nodes[5].op).begin; },
+      [](Architecture& a) { --std::get<Slice>(a.nodes[5].op).size; },
+      [](Architecture& a) { ++std::get<PadChannels>(a.nodes[6].op).channels; },
       [](Architecture& a) { std::swap(a.nodes[0], a.nodes[1]); },
       [](Architecture& a) { a.nodes.pop_back(); },
       [&](Architecture& a) { ++conv(a).filters; },
@@ -224,8 +236,8 @@ TEST_CASE("the hash changes with everything but the name")
       [&](Architecture& a) { ++pool(a).stride[1]; },
       [&](Architecture& a) { pool(a).padding.kind = PaddingKind::same; },
       [](Architecture& a) { std::get<Dropout>(a.nodes[4].op).rate = 0.25; },
-      [](Architecture& a) { ++std::get<Dense>(a.nodes[5].op).units; },
-      [](Architecture& a) { std::get<Dense>(a.nodes[5].op).bias = false; },
+      [](Architecture& a) { ++std::get<Dense>(a.nodes[7].op).units; },
+      [](Architecture& a) { std::get<Dense>(a.nodes[7].op).bias = false; },
   };
   std::set<std::string> hashes{reference};
   for (auto const& change : changes) {

@@ -215,6 +215,15 @@ TEST_CASE("inference names the node that is wrong")
   CHECK(behind(Conv2d{4, {1, 1}, {1, 1}, {1, 1}, {}, 2}) ==
         "net: node 'n': field 'groups' must divide the input's channels (3), got 2");
   CHECK(behind(Dense{INT_MIN}) == "net: node 'n': field 'units' must be in [1, 1048576], got -2147483648");
+  CHECK(behind(Slice{0, 3}) == "no error");
+  CHECK(behind(Slice{1, 3}) == "net: node 'n': fields 'begin' and 'size' ask for channels [1, 4) of 3");
+  CHECK(behind(Slice{1 << 30, 1 << 30}) ==
+        "net: node 'n': fields 'begin' and 'size' ask for channels [1073741824, 2147483648) of 3");
+  CHECK(behind(Slice{INT_MAX, 1}) == "net: node 'n': field 'begin' must be in [0, 1073741824], got 2147483647");
+  CHECK(behind(Slice{0, INT_MIN}) == "net: node 'n': field 'size' must be in [1, 1073741824], got -2147483648");
+  CHECK(behind(PadChannels{3}) == "no error");
+  CHECK(behind(PadChannels{2}) == "net: node 'n': field 'channels' must be at least those of the input (3), got 2");
+  CHECK(behind(PadChannels{1 << 30}).find("its output must have at most 1073741824 values") != std::string::npos);
   CHECK(behind(BatchNorm{1.5}) == "net: node 'n': field 'momentum' must be in [0, 1], got 1.5");
   CHECK(behind(BatchNorm{0.9, 0}) == "net: node 'n': field 'epsilon' must be in (0, 1], got 0");
   CHECK(behind(Dropout{1}) == "net: node 'n': field 'rate' must be in [0, 1), got 1");

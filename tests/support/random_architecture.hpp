@@ -117,7 +117,7 @@ private:
     using namespace nn::spec;
     std::size_t const from = pick();
     Shape const in = m_made[from].shape;
-    switch (m_dice.below(12)) {
+    switch (m_dice.below(13)) {
     case 0:
     case 1:
     case 2: {
@@ -187,6 +187,15 @@ private:
       if (m_dice.one_in(3)) {
         int const units = m_dice.between(1, 6);
         make(Dense{units, m_dice.one_in(2)}, {from}, {1, 1, units});
+      }
+      break;
+    case 12:
+      if (m_dice.one_in(2)) {
+        int const begin = m_dice.below(in.channels), size = m_dice.between(1, in.channels - begin);
+        make(Slice{begin, size}, {from}, {in.height, in.width, size});
+      } else {
+        int const channels = in.channels + m_dice.below(4);
+        make(PadChannels{channels}, {from}, {in.height, in.width, channels});
       }
       break;
     }

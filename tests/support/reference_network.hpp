@@ -216,6 +216,16 @@ struct ReferenceOp
       offset += info.in[k].channels;
     }
   }
+  void operator()(spec::Slice const& slice)
+  {
+    each([&](int y, int x, int c) { out[at(info.out, y, x, c)] = (*in[0])[at(info.in[0], y, x, slice.begin + c)]; });
+  }
+  void operator()(spec::PadChannels const&)
+  {
+    each([&](int y, int x, int c) {
+      out[at(info.out, y, x, c)] = c < info.in[0].channels ? (*in[0])[at(info.in[0], y, x, c)] : 0;
+    });
+  }
   template <class Copy> // flatten, dropout, identity
   void operator()(Copy const&)
   {

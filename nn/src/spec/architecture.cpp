@@ -23,9 +23,9 @@ std::string const format_name = "nasturtium-architecture";
 constexpr std::int64_t format_version = 1;
 
 std::vector<std::string> const op_names{
-    "conv2d", "dense",   "batch_norm", "relu",       "leaky_relu",      "elu",     "gelu",    "silu",
-    "tanh",   "sigmoid", "max_pool2d", "avg_pool2d", "global_avg_pool", "flatten", "dropout", "add",
-    "concat", "identity"};
+    "conv2d", "dense",   "batch_norm",   "relu",       "leaky_relu",      "elu",     "gelu",    "silu",
+    "tanh",   "sigmoid", "max_pool2d",   "avg_pool2d", "global_avg_pool", "flatten", "dropout", "add",
+    "concat", "slice",   "pad_channels", "identity"};
 
 /// Any int; the field's own range is for impl::check_fields, which programs need as well as files.
 int integer(json::Reader& reader, std::string_view field)
@@ -133,6 +133,8 @@ Op parse_op(json::Reader& reader)
   if (op == "flatten") return Flatten{};
   if (op == "add") return Add{};
   if (op == "concat") return Concat{};
+  if (op == "slice") return Slice{integer(reader, "begin"), integer(reader, "size")};
+  if (op == "pad_channels") return PadChannels{integer(reader, "channels")};
   if (op == "identity") return Identity{};
   for (ActivationKind const kind : {ActivationKind::relu, ActivationKind::elu, ActivationKind::gelu,
                                     ActivationKind::silu, ActivationKind::tanh, ActivationKind::sigmoid})
@@ -201,6 +203,12 @@ struct WriteFields
     object["padding"] = to_json(pool.padding);
   }
   void operator()(Dropout const& dropout) const { object["rate"] = dropout.rate + 0.0; }
+  void operator()(Slice const& slice) const
+  {
+    object["begin"] = slice.begin;
+    object["size"] = slice.size;
+  }
+  void operator()(PadChannels const& pad) const { object["channels"] = pad.channels; }
   template <class NoFields>
   void operator()(NoFields const&) const
   {
@@ -262,6 +270,8 @@ struct OpName
   std::string operator()(Dropout const&) const { return "dropout"; }
   std::string operator()(Add const&) const { return "add"; }
   std::string operator()(Concat const&) const { return "concat"; }
+  std::string operator()(Slice const&) const { return "slice"; }
+  std::string operator()(PadChannels const&) const { return "pad_channels"; }
   std::string operator()(Identity const&) const { return "identity"; }
 };
 

@@ -163,6 +163,20 @@ public:
             channels, " channels");
     m_info.out = {first.height, first.width, static_cast<int>(channels)};
   }
+  void operator()(Slice const& slice)
+  {
+    m_info.out = m_info.in.front();
+    require(slice.size <= m_info.out.channels - slice.begin, m_where, "fields 'begin' and 'size' ask for channels [",
+            slice.begin, ", ", std::int64_t{slice.begin} + slice.size, ") of ", m_info.out.channels);
+    m_info.out.channels = slice.size;
+  }
+  void operator()(PadChannels const& pad)
+  {
+    m_info.out = m_info.in.front();
+    require(pad.channels >= m_info.out.channels, m_where, "field 'channels' must be at least those of the input (",
+            m_info.out.channels, "), got ", pad.channels);
+    m_info.out.channels = pad.channels;
+  }
   template <class Elementwise>
   void operator()(Elementwise const&)
   {

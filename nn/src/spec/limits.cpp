@@ -69,6 +69,17 @@ public:
     real("rate", dropout.rate, dropout.rate >= 0 && dropout.rate < 1, "in [0, 1)");
     one_input();
   }
+  void operator()(Slice const& slice) const
+  {
+    integer("begin", slice.begin, 0, max_values);
+    integer("size", slice.size, 1, max_values);
+    one_input();
+  }
+  void operator()(PadChannels const& pad) const
+  {
+    integer("channels", pad.channels, 1, max_values);
+    one_input();
+  }
   void operator()(Add const&) const { many_inputs(); }
   void operator()(Concat const&) const { many_inputs(); }
   template <class Other>
@@ -78,7 +89,7 @@ public:
   }
 
 private:
-  void integer(std::string_view field, int value, int low, int high) const
+  void integer(std::string_view field, std::int64_t value, std::int64_t low, std::int64_t high) const
   {
     require(value >= low && value <= high, m_where, "field '", field, "' must be in [", low, ", ", high, "], got ",
             value);

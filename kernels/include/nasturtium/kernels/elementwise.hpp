@@ -58,4 +58,10 @@ template <class ExecSpace, class Real>
 void copy_channels(ExecSpace const& exec, Index rows, int channels, Buffer<ExecSpace, Real const> src, int src_channels,
                    int src_offset, Buffer<ExecSpace, Real> dst, int dst_channels, int dst_offset, bool accumulate);
 
+/// Copies each row of src (channels wide) to the channels [dst_offset, dst_offset + channels) of the row of dst
+/// (dst_channels wide) and makes the others zero: padding, or the backward pass of a slice.
+template <class ExecSpace, class Real>
+void pad_channels(ExecSpace const& exec, Index rows, int channels, Buffer<ExecSpace, Real const> src,
+                  Buffer<ExecSpace, Real> dst, int dst_channels, int dst_offset);
+
 } // namespace nasturtium::kernels

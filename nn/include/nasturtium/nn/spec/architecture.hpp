@@ -88,13 +88,25 @@ struct Concat
 {
   friend bool operator==(Concat const&, Concat const&) = default;
 };
+/// The channels [begin, begin + size).
+struct Slice
+{
+  int begin = 0, size = 1;
+  friend bool operator==(Slice const&, Slice const&) = default;
+};
+/// Zero channels behind those of the input, up to `channels`.
+struct PadChannels
+{
+  int channels = 1;
+  friend bool operator==(PadChannels const&, PadChannels const&) = default;
+};
 struct Identity
 {
   friend bool operator==(Identity const&, Identity const&) = default;
 };
 
-using Op =
-    std::variant<Conv2d, Dense, BatchNorm, Activation, Pool2d, GlobalAvgPool, Flatten, Dropout, Add, Concat, Identity>;
+using Op = std::variant<Conv2d, Dense, BatchNorm, Activation, Pool2d, GlobalAvgPool, Flatten, Dropout, Add, Concat,
+                        Slice, PadChannels, Identity>;
 
 struct Node
 {
