@@ -5,9 +5,6 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
-#include <catch2/matchers/catch_matchers_floating_point.hpp>
-
-#include <algorithm>
 
 using namespace nasturtium;
 using namespace nasturtium::nas;
@@ -29,15 +26,6 @@ Kernels kernels_of(SearchSpace const& space, Genome const& genome)
   for (nn::spec::NodeInfo const& node : nn::spec::infer(space.decode(genome)).nodes)
     if (!node.parameters.empty()) kernels.push_back(node.parameters.front().extent);
   return kernels;
-}
-
-int longest_common_subsequence(Kernels const& a, Kernels const& b)
-{
-  std::vector<std::vector<int>> length(a.size() + 1, std::vector<int>(b.size() + 1));
-  for (std::size_t i = 0; i < a.size(); ++i)
-    for (std::size_t j = 0; j < b.size(); ++j)
-      length[i + 1][j + 1] = a[i] == b[j] ? length[i][j] + 1 : std::max(length[i][j + 1], length[i + 1][j]);
-  return length.back().back();
 }
 
 } // namespace
@@ -84,46 +72,6 @@ TEST_CASE("lenet11: pools that are listed twice are one network")
   CHECK(space->phenotype(twice) == space->phenotype(again));
   CHECK(space->phenotype(twice) != space->phenotype(other));
   CHECK(space->distance(twice, again) == 2);
-}
-
-TEST_CASE("lenet11: matched layers by distance are the published ones")
-{
-  // Donor uniform; the child differs in d distinct genes, each moved to another option uniformly (0: an independent
-  // genome). Kernels that match, of all kernels of the child: longest prefix, longest common subsequence.
-  struct Row
-  {
-    int distance;
-    double prefix, subsequence, identical;
-  };
-  auto const space = make_space("lenet11", {{28, 28, 1}, 10});
-  for (Row const row : {Row{1, .669, .833, .496}, {2, .465, .695, .226}, {4, .258, .478, .034}, {0, .063, .119, 0}}) {
-    int constexpr pairs = 6000;
-    double prefix = 0, subsequence = 0, identical = 0;
-    for (std::uint32_t pair = 0; pair < pairs; ++pair) {
-      Random random(17, pair);
-      Genome const donor = space->sample(random);
-      Genome child = row.distance == 0 ? space->sample(random) : donor;
-      while (row.distance != 0 && space->distance(donor, child) < row.distance) {
-        Genome const next = space->neighbour(child, random);
-        // A gene that was moved already stays where it is.
-        if (space->distance(donor, next) > space->distance(donor, child)) child = next;
-      }
-      auto const a = kernels_of(*space, donor);
-      auto const b = kernels_of(*space, child);
-      REQUIRE(a.size() == 5);
-      REQUIRE(b.size() == 5);
-      int common = 0;
-      while (common < 5 && a[static_cast<std::size_t>(common)] == b[static_cast<std::size_t>(common)])
-        ++common;
-      prefix += common / 5.;
-      subsequence += longest_common_subsequence(a, b) / 5.;
-      identical += common == 5 ? 1 : 0;
-    }
-    INFO("distance " << row.distance);
-    CHECK_THAT(prefix / pairs, Catch::Matchers::WithinAbs(row.prefix, 0.02));
-    CHECK_THAT(subsequence / pairs, Catch::Matchers::WithinAbs(row.subsequence, 0.02));
-    CHECK_THAT(identical / pairs, Catch::Matchers::WithinAbs(row.identical, 0.02));
-  }
 }
 
 TEST_CASE("lenet11: images that some genomes do not fit")

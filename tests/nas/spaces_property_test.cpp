@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // What every search space promises, over thousands of seeded genomes.
+#include "../support/space_tasks.hpp"
+
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/nas/genome_text.hpp>
 #include <nasturtium/nas/search_space.hpp>
@@ -17,13 +19,14 @@ using namespace nasturtium::nas;
 
 namespace {
 
-Task const tasks[] = {{{28, 28, 1}, 10}, {{32, 32, 3}, 100}, {{8, 8, 1}, 10}, {{8, 8, 1}, 100}, {{17, 31, 2}, 7}};
+std::vector<Task> const tasks{
+    {{28, 28, 1}, 10}, {{32, 32, 3}, 100}, {{8, 8, 1}, 10}, {{8, 8, 1}, 100}, {{17, 31, 2}, 7}};
 
 template <class Check>
 void for_every_space(Check const& check)
 {
   for (std::string const& name : space_names()) {
-    for (Task const& task : tasks) {
+    for (Task const& task : test::tasks_of(name, tasks)) {
       INFO(name << " on " << task.input.height << " x " << task.input.width << " x " << task.input.channels);
       check(*make_space(name, task), task);
     }
@@ -115,8 +118,8 @@ TEST_CASE("spaces: phenotypes are equal exactly where the networks are")
 TEST_CASE("spaces: every neighbour is within reach, every sample too")
 {
   // Each gene of a space with a fixed length takes each value.
-  for (std::string const name : {"lenet11", "nsga-net", "menndl"}) {
-    auto const space = make_space(name, {{28, 28, 1}, 10});
+  for (std::string const name : {"lenet11", "vgg21", "nt3-12", "nt3-8", "nt3-10", "nsga-net", "menndl"}) {
+    auto const space = make_space(name, name.starts_with("nt3") ? Task{{2048, 1, 1}, 2} : tasks[0]);
     Random random(1, 0);
     Genome const start = space->sample(random);
     std::set<Genome> neighbours;
@@ -199,7 +202,7 @@ TEST_CASE("spaces: unknown names and tasks are refused")
 {
   std::string known;
   for (std::string const& name : space_names()) {
-    CHECK(make_space(name, tasks[0])->name() == name);
+    CHECK(make_space(name, test::tasks_of(name, tasks).front())->name() == name);
     known += (known.empty() ? "" : ", ") + name;
   }
   CHECK_THROWS_MATCHES(make_space("darts", tasks[0]), Error,

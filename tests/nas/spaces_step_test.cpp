@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Decoded genomes train: one step each on a small batch.
+#include "../support/space_tasks.hpp"
+
 #include <nasturtium/nas/genome_text.hpp>
 #include <nasturtium/nas/search_space.hpp>
 #include <nasturtium/nn/stepper.hpp>
@@ -19,8 +21,9 @@ TEST_CASE("spaces: networks train a step")
   options.batch_size = 4;
   options.optimiser.kind = nn::OptimiserKind::adam;
   options.optimiser.learning_rate = 1e-3;
+  std::vector<Task> const images{{{8, 8, 1}, 10}, {{12, 10, 3}, 100}, {{28, 28, 1}, 10}};
   for (std::string const& name : space_names()) {
-    for (Task const& task : {Task{{8, 8, 1}, 10}, Task{{12, 10, 3}, 100}, Task{{28, 28, 1}, 10}}) {
+    for (Task const& task : test::tasks_of(name, images)) {
       auto const space = make_space(name, task);
       for (std::uint32_t decision = 0; decision < 24; ++decision) {
         Random random(21, decision);
