@@ -49,6 +49,7 @@ int data_sets(Invocation const& call);
 int info(Invocation const& call);
 int demo(Invocation const& call);
 int predict(Invocation const& call);
+int transfer(Invocation const& call);
 
 /// The command line parser of a verb: CLI11 with --help, --config FILE and one way to report errors.
 class VerbParser

@@ -42,11 +42,11 @@ struct Options
   bool json = false;
 };
 
-std::string joined(std::vector<std::string> const& words)
+std::string joined(std::vector<std::string> const& words, std::string const& separator = "|")
 {
   std::string text;
   for (auto const& word : words)
-    text += (text.empty() ? "" : "|") + word;
+    text += (text.empty() ? "" : separator) + word;
   return text;
 }
 
@@ -268,8 +268,9 @@ int search(Invocation const& call)
   auto& settings = config.settings;
   VerbParser parser("search", "Looks for good networks in a space; an engine may stop hopeless ones early.", examples);
   CLI::App& app = parser.app();
-  app.add_option("--space", config.space, "Which networks there are (docs/guide/search-spaces.md)")
-      ->option_text(joined(nas::space_names()) + " [" + config.space + "]");
+  app.add_option("--space", config.space,
+                 "Which networks there are: " + joined(nas::space_names(), ", ") + " (docs/guide/search-spaces.md)")
+      ->option_text("NAME [" + config.space + "]");
   app.add_option("--algorithm", settings.algorithm, "How it searches (docs/guide/search-algorithms.md)")
       ->option_text(joined(nas::algorithm_names()) + " [" + settings.algorithm + "]");
   app.add_option("--predictor", config.predictor,

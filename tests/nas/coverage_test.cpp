@@ -28,10 +28,6 @@ Genome moved(SearchSpace const& space, Genome const& genome, int distance, Rando
     Genome next = space.neighbour(child, random);
     // A gene that was moved already stays where it is.
     if (space.distance(genome, next) <= moves) continue;
-    std::size_t gene = 0;
-    while (next[gene] == child[gene])
-      ++gene;
-    if (child[gene] != genome[gene]) continue;
     child = std::move(next);
     ++moves;
   }
