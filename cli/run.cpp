@@ -505,6 +505,7 @@ RunResult run(RunConfig const& config, RunDirectory* directory, datasets::Datase
                        .options = candidate.options,
                        .initial_weights = initial,
                        .resume_from = nullptr,
+                       .frozen = {},
                        .listeners = {},
                        .log_steps = !request.log_steps.empty(),
                        .share_state = directory != nullptr};
@@ -517,7 +518,7 @@ RunResult run(RunConfig const& config, RunDirectory* directory, datasets::Datase
       std::string const checkpoint = directory->file(i, "checkpoint.h5");
       if (is_file(checkpoint)) {
         next.resume_from = nn::load_checkpoint(checkpoint);
-        nn::check_resumable(*next.resume_from, candidate.architecture, candidate.options, candidate.frozen, checkpoint);
+        nn::check_resumable(*next.resume_from, candidate.architecture, candidate.options, {}, checkpoint);
         last_step[candidate.id] = nn::steps_of(*next.resume_from);
         seen[i] = samples_of(nn::steps_of(*next.resume_from), candidate.options, dataset);
         samples -= seen[i];
