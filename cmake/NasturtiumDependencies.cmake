@@ -48,6 +48,17 @@ if(NASTURTIUM_PROGRAM)
   nasturtium_dependency(CLI11 2.3
     https://github.com/CLIUtils/CLI11/archive/v2.4.2.tar.gz
     f2d893a65c3b1324c50d4e682c0cdc021dd0477ae2c048544f39eed6654b699a)
+  # XXH3 names the objects of the weight store: one header, nothing to link.
+  find_path(NASTURTIUM_XXHASH_INCLUDE_DIR xxhash.h)
+  mark_as_advanced(NASTURTIUM_XXHASH_INCLUDE_DIR)
+  if(NOT NASTURTIUM_XXHASH_INCLUDE_DIR)
+    FetchContent_Declare(xxhash
+      URL https://github.com/Cyan4973/xxHash/archive/refs/tags/v0.8.3.tar.gz
+      URL_HASH SHA256=aae608dfe8213dfd05d909a57718ef82f30722c392344583d3f39050c7f29a80
+      DOWNLOAD_EXTRACT_TIMESTAMP ON SOURCE_SUBDIR nothing-to-build)
+    FetchContent_MakeAvailable(xxhash)
+    set(NASTURTIUM_XXHASH_INCLUDE_DIR ${xxhash_SOURCE_DIR})
+  endif()
 endif()
 if(NASTURTIUM_TESTS)
   nasturtium_dependency(Catch2 3

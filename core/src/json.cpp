@@ -242,33 +242,34 @@ double to_number(Value const& value, std::string const& what, Range const& range
                         : value.is_int64()  ? static_cast<double>(value.get_int64())
                         : value.is_uint64() ? static_cast<double>(value.get_uint64())
                                             : std::numeric_limits<double>::quiet_NaN();
+  if (range.contains(number)) return number;
   bool const plain = range.text() == "finite";
-  require(range.contains(number), what, " must be a", plain ? " finite number" : concat(" number ", range.text()),
-          ", got ", value.is_double() ? shortest(number) : compact(value).substr(0, 60));
-  return number;
+  fail(what, " must be a", plain ? " finite number" : concat(" number ", range.text()), ", got ",
+       value.is_double() ? shortest(number) : compact(value).substr(0, 60));
 }
 
+// The text of an error is made where there is one: compact() of a whole document takes its time.
 bool to_boolean(Value const& value, std::string const& what)
 {
-  require(value.is_bool(), what, " must be true or false, got ", compact(value).substr(0, 60));
+  if (!value.is_bool()) fail(what, " must be true or false, got ", compact(value).substr(0, 60));
   return value.get_bool();
 }
 
 std::string to_string(Value const& value, std::string const& what)
 {
-  require(value.is_string(), what, " must be a string, got ", compact(value).substr(0, 60));
+  if (!value.is_string()) fail(what, " must be a string, got ", compact(value).substr(0, 60));
   return std::string(value.get_string());
 }
 
 Array const& to_array(Value const& value, std::string const& what)
 {
-  require(value.is_array(), what, " must be an array, got ", compact(value).substr(0, 60));
+  if (!value.is_array()) fail(what, " must be an array, got ", compact(value).substr(0, 60));
   return value.get_array();
 }
 
 Object const& to_object(Value const& value, std::string const& what)
 {
-  require(value.is_object(), what, " must be an object, got ", compact(value).substr(0, 60));
+  if (!value.is_object()) fail(what, " must be an object, got ", compact(value).substr(0, 60));
   return value.get_object();
 }
 
@@ -295,7 +296,7 @@ Value const* Reader::find(std::string_view field)
 Value const& Reader::value(std::string_view field)
 {
   auto const* const value = find(field);
-  require(value != nullptr, what(field), " is missing");
+  if (value == nullptr) fail(what(field), " is missing");
   return *value;
 }
 

@@ -19,9 +19,9 @@ namespace nasturtium::test {
 class TemporaryFolder
 {
 public:
-  TemporaryFolder()
+  explicit TemporaryFolder(std::filesystem::path const& parent = std::filesystem::temp_directory_path())
   {
-    std::string pattern = (std::filesystem::temp_directory_path() / "nasturtium-test-XXXXXX").string();
+    std::string pattern = (parent / "nasturtium-test-XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr) fail(pattern, ": cannot be made");
     m_path = pattern;
   }
