@@ -37,7 +37,8 @@ struct Options
   DeviceOptions device;
   DataChoice data;
   nas::SearchConfig config;
-  std::string out, resume;
+  std::string out, resume, transfer = "none", provider = "parent", element = "tuple", batch_norm = "element";
+  double store_gigabytes = 10;
   bool half_epochs = false;
   bool json = false;
 };
@@ -141,6 +142,44 @@ Winner judge(nas::SearchFolder const& folder, nas::SearchResult const& result, d
   return winner;
 }
 
+/// What transfer did in a search, in one line.
+Table transfer_table(nas::SearchConfig const& config, nas::SearchResult const& result)
+{
+  Table table({{"transfer"},
+               {"provider"},
+               {"warm starts"},
+               {"layers %", 1},
+               {"lineage", 1},
+               {"match s", 3},
+               {"load s", 3},
+               {"store s", 3},
+               {"overhead %", 2},
+               {"stored MB", 1},
+               {"new MB", 1}});
+  std::int64_t warm = 0, stored = 0, added = 0, layers = 0, of_layers = 0;
+  double lineage = 0, match = 0, load = 0, store = 0;
+  for (auto const& trial : result.trials) {
+    auto const& it = trial.transfer;
+    warm += it.layers > 0;
+    layers += it.layers;
+    of_layers += it.layers_of_child;
+    lineage += it.lineage_length;
+    match += it.match_seconds;
+    load += it.load_seconds;
+    store += it.store_seconds;
+    stored += it.stored_bytes;
+    added += it.new_bytes;
+  }
+  auto const count = std::max<double>(1, static_cast<double>(result.trials.size()));
+  table.add_row({nas::name(config.transfer.policy.matcher) + (config.transfer.freeze ? ", frozen" : ""),
+                 nas::name(config.transfer.provider), warm,
+                 of_layers > 0 ? Cell(100.0 * static_cast<double>(layers) / static_cast<double>(of_layers)) : Cell(),
+                 lineage / count, match, load, store,
+                 result.seconds > 0 ? Cell(100 * (match + load + store) / result.seconds) : Cell(),
+                 static_cast<double>(stored) / 1e6, static_cast<double>(added) / 1e6});
+  return table;
+}
+
 void print_tables(nas::SearchFolder const& folder, nas::SearchResult const& result, Winner const& winner)
 {
   std::vector<nas::TrialResult const*> ranked;
@@ -184,6 +223,7 @@ void print_tables(nas::SearchFolder const& folder, nas::SearchResult const& resu
                    static_cast<std::int64_t>(result.trials.size()), stopped, failed, result.epochs_used,
                    100 * result.saved(), result.seconds, result.engine_seconds, cell(winner.test_accuracy)});
   std::cout << summary.text();
+  if (config.transfer.on) std::cout << '\n' << transfer_table(config, result).text();
   if (winner.result) std::cout << "\nThe fittest network is in " << folder.file("best") << '\n';
 }
 
@@ -258,6 +298,22 @@ int resume(Options const& options, Invocation const& call)
   return run(folder, dataset, trainer, options.json);
 }
 
+void read_transfer(Options& options)
+{
+  auto& transfer = options.config.transfer;
+  transfer.on = options.transfer != "none";
+  if (!transfer.on) {
+    require(!transfer.freeze && !transfer.permute, "--freeze and --permute need --transfer");
+    return;
+  }
+  transfer.policy = {nas::parse_matcher(options.transfer), nas::parse_element_rule(options.element),
+                     nas::parse_batch_norm_rule(options.batch_norm)};
+  transfer.provider = nas::parse_provider(options.provider);
+  require(std::isfinite(options.store_gigabytes) && options.store_gigabytes >= 0 && options.store_gigabytes < 1e9,
+          "--store-cap must be >= 0, got ", options.store_gigabytes);
+  transfer.cap_bytes = std::llround(1e9 * options.store_gigabytes);
+}
+
 } // namespace
 
 int search(Invocation const& call)
@@ -292,7 +348,29 @@ int search(Invocation const& call)
   app.add_option("--resume", options.resume, "Go on with a search that was interrupted or killed")->type_name("DIR");
   app.add_flag("--half-epochs", options.half_epochs, "Validate, and predict, every half epoch");
   app.add_flag("--json", options.json, "The result as JSON on stdout");
-  std::string const group = "Algorithm";
+  std::string group = "Weight transfer";
+  app.add_option("--transfer", options.transfer,
+                 "Start candidates from the weights of layers that match an earlier one's (docs/weight-transfer.md)")
+      ->option_text("none|lp|lcs|exact-prefix|lcs-bytes [none]")
+      ->group(group);
+  app.add_option("--provider", options.provider, "Whose weights: of the parent, of whoever matches most, of anybody")
+      ->option_text("parent|nearest|random [parent]")
+      ->group(group);
+  app.add_flag("--freeze", config.transfer.freeze, "Do not train transferred layers, but for the last one")
+      ->group(group);
+  app.add_flag("--permute", config.transfer.permute, "Control: shuffle the values inside each transferred tensor")
+      ->group(group);
+  app.add_option("--match-element", options.element, "Layers match by the shapes of all tensors, or of the kernel")
+      ->option_text("tuple|kernel [tuple]")
+      ->group(group);
+  app.add_option("--match-batch-norm", options.batch_norm, "A batch norm is a layer, part of the one before, or nothing")
+      ->option_text("element|fused|ignore [element]")
+      ->group(group);
+  app.add_option("--store-cap", options.store_gigabytes, "GB of weights to keep; 0: no limit")
+      ->capture_default_str()
+      ->type_name("X")
+      ->group(group);
+  group = "Algorithm";
   app.add_option("--population", settings.population, "Size of the population; 0: the algorithm's own")
       ->capture_default_str()
       ->type_name("N")
@@ -330,6 +408,7 @@ int search(Invocation const& call)
   require(!options.out.empty(),
           "--out is required: a search keeps what it finds (or --resume; nasturtium search --help)");
   settings.seed = config.training.seed;
+  read_transfer(options);
   if (options.half_epochs) config.training.validations_per_epoch = 2;
   auto const runtime = options.device.start(call);
   auto const trainer = options.device.trainer();

@@ -105,6 +105,7 @@ json::Object to_json(TrialResult const& result)
   object["predicted"] = result.predicted;
   for (auto const& [title, member] : numbers)
     object[title] = or_null(result.*member);
+  if (result.transfer.layers_of_child > 0) object["transfer"] = to_json(result.transfer);
   return object;
 }
 
@@ -119,6 +120,8 @@ TrialResult parse_result(json::Reader& reader, Trial const& trial)
   result.predicted = reader.boolean("predicted");
   for (auto const& [title, member] : numbers)
     result.*member = number_or_nan(reader, title);
+  if (auto const* const transfer = reader.find("transfer"))
+    result.transfer = parse_transfer_record(*transfer, reader.what("transfer"));
   return result;
 }
 
@@ -157,6 +160,8 @@ public:
         m_algorithm(make_algorithm(m_config.settings, *m_space)),
         m_engine(predictor::make_method(engine_settings(m_config)))
   {
+    if (m_config.transfer.on)
+      m_transfer.emplace(m_config.transfer, m_folder.file("store"), m_config.settings.seed);
   }
 
   SearchResult run()
@@ -203,6 +208,7 @@ private:
   std::unique_ptr<SearchSpace> m_space;
   std::unique_ptr<SearchAlgorithm> m_algorithm;
   std::unique_ptr<predictor::Method> m_engine;
+  std::optional<WeightTransfer> m_transfer;
   std::optional<JournalWriter> m_journal;
   std::optional<AppendFile> m_curves;
   std::vector<Trial> m_pending; ///< asked in an earlier call and not answered, oldest first
@@ -291,6 +297,8 @@ private:
         m_engine->abandon(id_text(result.trial));
     }
     m_algorithm->tell(result.trial.id, to_fitness(result));
+    if (m_transfer && !result.failed())
+      m_transfer->told(result.trial, m_space->decode(result.trial.genome), result.fitness, result.transfer);
     m_result.trials.push_back(result);
     m_result.seconds += result.seconds;
     m_result.engine_seconds += result.engine_seconds;
@@ -409,9 +417,10 @@ private:
   /// The result of an open candidate is complete: it is kept and told.
   void answer(int id, nn::Weights const* weights)
   {
-    TrialResult const result = m_open.at(id).result;
+    TrialResult result = m_open.at(id).result;
     m_open.erase(id);
     if (is_best(result) && weights) save_best(result, *weights);
+    if (m_transfer && weights && !result.failed()) keep_weights(result, *weights);
     json::Object event = to_json(result);
     event["event"] = "tell";
     record(std::move(event));
@@ -419,15 +428,23 @@ private:
   }
 
   /// What is to be trained; nothing where the genome has no network, which is an answer and not an end.
-  std::optional<Job> make_job(TrialResult& result) const
+  std::optional<Job> make_job(TrialResult& result)
   {
     try {
-      Job job{result.trial.id, m_space->decode(result.trial.genome), m_config.training, nullptr};
+      Job job{.id = result.trial.id,
+              .architecture = m_space->decode(result.trial.genome),
+              .options = m_config.training};
       auto const inferred = nn::spec::infer(job.architecture, concat("trial ", result.trial.id));
       result.flops = inferred.forward_flops;
       result.parameters = inferred.parameter_count;
       result.hash = nn::spec::hash(job.architecture);
       job.options.seed += static_cast<std::uint64_t>(result.trial.id);
+      if (m_transfer) {
+        auto start = m_transfer->start(result.trial, job.architecture);
+        result.transfer = start.record;
+        job.initial_weights = std::move(start.weights);
+        job.frozen = std::move(start.frozen);
+      }
       return job;
     } catch (Error const& error) {
       result.status = nn::Status::invalid;
@@ -464,6 +481,31 @@ private:
     return std::sqrt(squares);
   }
 
+  /// Before the answer is journaled: whatever is told can give its weights.
+  void keep_weights(TrialResult& result, nn::Weights const& weights)
+  {
+    auto living = m_algorithm->living();
+    living.push_back(result.trial.id);
+    for (auto const& [id, open] : m_open) // whose donors may be asked for again after a kill
+      if (open.result.transfer.donor >= 0) living.push_back(open.result.transfer.donor);
+    std::string note;
+    m_transfer->keep(result.trial, m_space->decode(result.trial.genome), weights, result.fitness, result.epochs,
+                     m_config.training.seed + static_cast<std::uint64_t>(result.trial.id), living, result.transfer,
+                     note);
+    if (!note.empty()) tell_note(result.trial.id, note);
+  }
+
+  /// Something that people should know and that does not end the search.
+  void tell_note(int id, std::string const& text)
+  {
+    json::Object event;
+    event["event"] = "note";
+    event["trial"] = id;
+    event["text"] = text;
+    m_observer.on_note(text);
+    record(std::move(event));
+  }
+
   void save_best(TrialResult const& result, nn::Weights const& weights)
   {
     auto const architecture = m_space->decode(result.trial.genome);
@@ -476,12 +518,7 @@ private:
     } catch (Error const& error) { // a network that the format cannot hold is no reason to lose a search
       std::error_code ignored;
       std::filesystem::remove(model, ignored); // the one before is another network's
-      json::Object event;
-      event["event"] = "note";
-      event["trial"] = result.trial.id;
-      event["text"] = concat("no ", model, ": ", error.what());
-      m_observer.on_note(std::string(event["text"].as_string()));
-      record(std::move(event));
+      tell_note(result.trial.id, concat("no ", model, ": ", error.what()));
     }
   }
 };
@@ -546,6 +583,7 @@ json::Value to_json(SearchConfig const& config)
   object["predictor"] = config.predictor;
   object["fitness"] = name(config.fitness);
   object["stale_epochs"] = config.stale_epochs;
+  if (config.transfer.on) object["transfer"] = to_json(config.transfer);
   object["backend"] = nn::name(config.backend);
   object["training"] = json::parse(nn::to_json(config.training), "options");
   object["data"] = config.data;
@@ -581,6 +619,8 @@ SearchConfig parse_search_config(json::Value const& value, std::string const& so
   constexpr FitnessRule rules[] = {FitnessRule::prediction, FitnessRule::last, FitnessRule::best};
   config.fitness = rules[reader.choice("fitness", {"prediction", "last", "best"})];
   config.stale_epochs = reader.number("stale_epochs", json::at_least(0), 0.0);
+  if (auto const* const transfer = reader.find("transfer"))
+    config.transfer = parse_transfer_settings(*transfer, reader.what("transfer"));
   config.backend = nn::parse_backend(reader.string("backend"));
   config.training = nn::parse_options(json::compact(reader.value("training")), reader.what("training"));
   config.data = reader.value("data");
@@ -629,7 +669,9 @@ std::string trials_csv(std::vector<TrialResult> const& trials)
   std::vector<std::string> fields{"trial", "generation", "parent", "other_parent", "status", "predicted"};
   for (auto const& [title, member] : numbers)
     fields.emplace_back(title);
-  fields.insert(fields.end(), {"parameters", "hash", "genome", "reason"});
+  fields.insert(fields.end(), {"parameters", "hash", "genome", "donor", "transferred_layers", "weighted_layers",
+                               "transferred_bytes", "transferred_fraction", "lineage_length", "lineage_epochs",
+                               "match_seconds", "load_seconds", "store_seconds", "reason"});
   std::string text = csv_line(fields);
   for (auto const& result : trials) {
     auto const& trial = result.trial;
@@ -638,7 +680,17 @@ std::string trials_csv(std::vector<TrialResult> const& trials)
     for (auto const& [title, member] : numbers)
       fields.push_back(std::isfinite(result.*member) ? shortest(result.*member) : std::string());
     fields.insert(fields.end(),
-                  {std::to_string(result.parameters), result.hash, format_genome(trial.genome), result.reason});
+                  {std::to_string(result.parameters), result.hash, format_genome(trial.genome)});
+    auto const& it = result.transfer;
+    if (it.layers_of_child > 0)
+      fields.insert(fields.end(),
+                    {std::to_string(it.donor), std::to_string(it.layers), std::to_string(it.layers_of_child),
+                     std::to_string(it.bytes), shortest(it.fraction), std::to_string(it.lineage_length),
+                     shortest(it.lineage_epochs), shortest(it.match_seconds), shortest(it.load_seconds),
+                     shortest(it.store_seconds)});
+    else
+      fields.insert(fields.end(), 10, std::string()); // without transfer
+    fields.push_back(result.reason);
     text += csv_line(fields);
   }
   return text;

@@ -27,6 +27,16 @@ bool better(Individual const& left, Individual const& right);
 /// A failure wins only where all members are failures: a draw of failures alone is repeated among the others.
 Individual const& tournament(std::vector<Individual> const& population, int size, Random& random);
 
+/// Ids of the trials of individuals.
+inline std::vector<int> ids_of(std::vector<Individual> const& individuals)
+{
+  std::vector<int> ids;
+  ids.reserve(individuals.size());
+  for (auto const& individual : individuals)
+    ids.push_back(individual.trial.id);
+  return ids;
+}
+
 /// A question takes its random numbers from Random(seed, number of the question), so the order of questions and answers
 /// is all that a replay needs.
 class Algorithm : public SearchAlgorithm

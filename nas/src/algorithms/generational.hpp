@@ -20,6 +20,14 @@ public:
   {
   }
 
+  std::vector<int> living() const final
+  {
+    auto ids = ids_of(m_parents);
+    auto const children = ids_of(m_children);
+    ids.insert(ids.end(), children.begin(), children.end());
+    return ids;
+  }
+
 protected:
   int size() const { return m_size; }
   std::vector<Individual> const& parents() const { return m_parents; }

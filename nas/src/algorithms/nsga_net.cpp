@@ -128,6 +128,8 @@ public:
   {
   }
 
+  std::vector<int> living() const override { return ids_of(m_population); }
+
 protected:
   std::optional<Trial> propose(Random& random) override
   {

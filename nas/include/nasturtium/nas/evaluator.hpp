@@ -22,6 +22,7 @@ struct Job
   nn::spec::Architecture architecture;
   nn::TrainOptions options;
   std::shared_ptr<nn::Weights const> initial_weights{}; ///< as nn::Candidate has it; null: from the seed
+  std::vector<std::string> frozen{};                    ///< as nn::Candidate has it
 };
 
 /// What became of it; failures are results with a status.

@@ -12,6 +12,7 @@
 #include <nasturtium/core/run_folder.hpp>
 #include <nasturtium/nas/search_algorithm.hpp>
 #include <nasturtium/nas/search_space.hpp>
+#include <nasturtium/nas/transfer.hpp>
 #include <nasturtium/nn/options.hpp>
 #include <nasturtium/nn/trainer.hpp>
 #include <nasturtium/predictor/method.hpp>
@@ -43,6 +44,7 @@ struct SearchConfig
   FitnessRule fitness = FitnessRule::prediction;
   /// Stop a candidate whose least training loss is so many epochs old (MENNDL: 10); 0: never.
   double stale_epochs = 0;
+  TransferSettings transfer; ///< of weights from earlier candidates
   nn::BackendKind backend = nn::available_backends().front();
   json::Value data; ///< how the caller names its data; kept, not looked into
   std::string data_checksum;
@@ -72,6 +74,7 @@ struct TrialResult
   double epochs = 0;                                       ///< trained
   double seconds = 0;                                      ///< of training and validation
   double engine_seconds = 0;                               ///< of the prediction engine
+  TransferRecord transfer;                                 ///< where the search transfers weights
   bool failed() const;
 };
 
@@ -123,7 +126,7 @@ struct SearchResult
 /// Searches, or goes on with a search. The data set needs a validation split. With one worker the decisions after a
 /// kill are those of a search that was not killed; with more, candidates finish in an order that time decides.
 /// `interrupted` is polled at every training step. Keeps the fittest network in best/ (architecture.json, weights.h5,
-/// model.onnx where ONNX is built in). Throws Error for a journal that is not of this configuration.
+/// model.onnx where ONNX is built in), and with transfer the weights of all in store/. Throws Error for a journal that is not of this configuration.
 SearchResult run_search(SearchFolder& folder, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer,
                         SearchObserver& observer, std::function<bool()> const& interrupted = {});
 

@@ -47,6 +47,8 @@ public:
   virtual void tell(int id, Fitness const& fitness) = 0;
   /// No further question will come: as many answers as evaluations were asked for.
   virtual bool finished() const = 0;
+  /// Trials that were answered and may still become parents; empty where none ever does (random search).
+  virtual std::vector<int> living() const { return {}; }
 };
 
 struct SearchSettings
