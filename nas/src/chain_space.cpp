@@ -61,9 +61,9 @@ ChainList& ChainList::also(std::size_t gene, Options options)
   return *this;
 }
 
-ChainList& ChainList::always(Op op)
+ChainList& ChainList::always(Op const& op)
 {
-  m_places.push_back({-1, {{std::move(op)}}});
+  m_places.push_back({-1, {{op}}});
   return *this;
 }
 

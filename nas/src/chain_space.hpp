@@ -37,7 +37,7 @@ public:
   /// Layers that the given gene chooses here as well.
   ChainList& also(std::size_t gene, Options options);
   /// A layer of every network.
-  ChainList& always(nn::spec::Op op);
+  ChainList& always(nn::spec::Op const& op);
 
 private:
   friend class ChainSpace;
