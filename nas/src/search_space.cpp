@@ -18,6 +18,7 @@ struct Entry
 
 constexpr std::array spaces{
     Entry{"lenet11", impl::make_lenet11},       Entry{"vgg21", impl::make_vgg21},
+    Entry{"vgg21-narrow", impl::make_vgg21_narrow},
     Entry{"nt3-12", impl::make_nt3_12},         Entry{"nt3-8", impl::make_nt3_8},
     Entry{"nt3-8-full", impl::make_nt3_8_full}, Entry{"nt3-10", impl::make_nt3_10},
     Entry{"nsga-net", impl::make_nsga_net},     Entry{"nsga-net-narrow", impl::make_nsga_net_narrow},

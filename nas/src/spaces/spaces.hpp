@@ -12,6 +12,7 @@ namespace nasturtium::nas::impl {
 
 std::unique_ptr<SearchSpace> make_lenet11(Task const& task);
 std::unique_ptr<SearchSpace> make_vgg21(Task const& task);
+std::unique_ptr<SearchSpace> make_vgg21_narrow(Task const& task);
 std::unique_ptr<SearchSpace> make_nt3_12(Task const& task);
 std::unique_ptr<SearchSpace> make_nt3_8(Task const& task);
 std::unique_ptr<SearchSpace> make_nt3_8_full(Task const& task);

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The CIFAR-10 space of the weight transfer papers: three blocks of two convolutions and a pooling, two dense layers,
-// batch norm where its gene is on. Twenty-one genes; inside an option list the last factor varies fastest.
+// batch norm where its gene is on. Twenty-one genes; inside an option list the last factor varies fastest. vgg21-narrow
+// has filters for a laptop: 4, 8, 12, 16.
 #include "spaces.hpp"
 
 #include "../chain_space.hpp"
@@ -30,10 +31,10 @@ struct Convolutions
 {
   Options layers, activations;
 
-  Convolutions()
+  explicit Convolutions(std::array<int, 4> const& widths)
   {
     for (int const kernel : {3, 5})
-      for (int const filters : {16, 32, 64, 128})
+      for (int const filters : widths)
         for (ActivationKind const activation : {ActivationKind::relu, ActivationKind::tanh}) {
           Conv2d conv;
           conv.filters = filters;
@@ -59,17 +60,15 @@ Options poolings()
   return options;
 }
 
-} // namespace
-
-std::unique_ptr<SearchSpace> make_vgg21(Task const& task)
+std::unique_ptr<SearchSpace> make(std::string_view name, Task const& task, std::array<int, 4> const& widths)
 {
   nn::spec::Shape const& input = task.input;
-  require(std::int64_t{input.height} * input.width <= max_pixels, "vgg21: the images must have at most ", max_pixels,
+  require(std::int64_t{input.height} * input.width <= max_pixels, name, ": the images must have at most ", max_pixels,
           " pixels, got ", input.height, " x ", input.width);
-  require(input.channels <= max_channels, "vgg21: the images must have at most ", max_channels, " channels, got ",
+  require(input.channels <= max_channels, name, ": the images must have at most ", max_channels, " channels, got ",
           input.channels);
 
-  Convolutions const convolutions;
+  Convolutions const convolutions(widths);
   Options const norms{{}, {nn::spec::BatchNorm{}}};
   Options const drops = dropouts({0, .02, .05, .1, .2, .3, .4, .5});
   nn::spec::Activation const relu{ActivationKind::relu};
@@ -90,7 +89,19 @@ std::unique_ptr<SearchSpace> make_vgg21(Task const& task)
   list.gene("dense1", dense_layers(units)).gene("bn7", norms).always(relu).gene("drop1", drops);
   list.gene("dense2", dense_layers({32, 64, 96, 128, 160, 192, 224, 256})).gene("bn8", norms).always(relu);
   list.gene("drop2", drops);
-  return std::make_unique<ChainSpace>("vgg21", task, std::move(list));
+  return std::make_unique<ChainSpace>(name, task, std::move(list));
+}
+
+} // namespace
+
+std::unique_ptr<SearchSpace> make_vgg21(Task const& task)
+{
+  return make("vgg21", task, {16, 32, 64, 128});
+}
+
+std::unique_ptr<SearchSpace> make_vgg21_narrow(Task const& task)
+{
+  return make("vgg21-narrow", task, {4, 8, 12, 16});
 }
 
 } // namespace nasturtium::nas::impl

@@ -27,6 +27,7 @@ enum class Purpose : std::uint32_t {
   dropout = 7,   ///< dropout masks; epoch = node number and step
   synthetic = 8, ///< synthetic data sets
   search = 9,    ///< decisions of search algorithms
+  bootstrap = 10, ///< resampling; epoch = resample, index = draws
 };
 
 struct PhiloxBlock
