@@ -23,7 +23,7 @@ constexpr std::array verbs{
     Verb{"evaluate", "Loss and accuracy of trained weights on a split of a data set", evaluate},
     Verb{"search", "Look for good networks in a space, with early stopping by prediction", search},
     Verb{"predict", "Final values from the beginnings of learning curves", predict},
-    Verb{"transfer", "What a new network can take over from a trained one", transfer},
+    Verb{"transfer", "Weights of trained networks as beginnings of others", transfer},
     Verb{"reproduce", "Run an experiment of a paper", reproduce},
     Verb{"datasets", "List, inspect, verify, convert and download data sets", data_sets},
     Verb{"info", "This build, this machine, and the networks that come with it", info},

@@ -1,13 +1,15 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// nasturtium transfer: what a new network can take over from a trained one.
+// nasturtium transfer: what a new network can take over from a trained one, and the stores of trained ones.
 #include "program.hpp"
+#include "transfer_store.hpp"
 
 #include <nasturtium/core/number.hpp>
 #include <nasturtium/core/table.hpp>
 #include <nasturtium/nas/matching.hpp>
 
+#include <functional>
 #include <iostream>
 
 namespace nasturtium::cli {
@@ -16,7 +18,9 @@ namespace {
 
 constexpr char const* examples = "  nasturtium transfer match vgg32 resnet20\n"
                                  "  nasturtium transfer match donor.json child.json --policy lp\n"
-                                 "  nasturtium transfer match a.json b.json --batch-norm fused --json";
+                                 "  nasturtium transfer match a.json b.json --batch-norm fused --json\n"
+                                 "  nasturtium transfer store ls --store runs/search/store\n"
+                                 "  nasturtium transfer store export 17 --store runs/search/store --out net-17 --onnx";
 
 struct Options
 {
@@ -115,18 +119,12 @@ int match(Options const& options)
 int transfer(Invocation const& call)
 {
   Options options;
-  VerbParser parser("transfer", "What a new network can take over from a trained one.", examples);
+  VerbParser parser("transfer", "Weights of trained networks as beginnings of others.", examples);
   CLI::App& app = parser.app();
   app.require_subcommand(1);
-  app.fallthrough();
-  app.add_flag("--json", options.json, "The answer as JSON on stdout");
-  int (*action)(Options const&) = nullptr;
-  auto const add = [&](char const* name, char const* description, int (*run)(Options const&)) {
-    auto* const verb = app.add_subcommand(name, description);
-    verb->callback([&action, run] { action = run; });
-    return verb;
-  };
-  auto* const matcher = add("match", "Which layers of a new network match those of a trained one", match);
+  std::function<int()> action;
+  auto* const matcher = app.add_subcommand("match", "Which layers of a new network match those of a trained one");
+  matcher->callback([&] { action = [&options] { return match(options); }; });
   matcher->add_option("DONOR", options.donor, "Architecture of the trained network: a JSON file or a name of the zoo")
       ->required();
   matcher->add_option("CHILD", options.child, "Architecture of the new network")->required();
@@ -139,8 +137,10 @@ int transfer(Invocation const& call)
   add_choice(*matcher, "--batch-norm", options.policy.batch_norm,
              choices({nas::BatchNormRule::element, nas::BatchNormRule::fused, nas::BatchNormRule::ignore}),
              "A layer, part of the one before it, or nothing");
+  matcher->add_flag("--json", options.json, "The answer as JSON on stdout");
+  add_transfer_store(app, action);
   if (!parser.parse(call)) return exit_success;
-  return action(options);
+  return action();
 }
 
 } // namespace nasturtium::cli

@@ -8,9 +8,10 @@
 
 #include <nasturtium/nas/weight_store.hpp>
 
-#include <cmath>
-#include <map>
+#include <algorithm>
+#include <array>
 #include <string>
+#include <string_view>
 
 namespace nasturtium::test {
 

@@ -17,7 +17,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -676,22 +675,4 @@ TEST_CASE("weight store: more links than a file may have", "[.][store-scale]")
   CHECK(same_weights(*store.load("m"), weights));
   CHECK(store.put(small_model("o", 2), weights).objects_shared == 4); // the second copy
   CHECK(store.verify(false).count(Kind::damage) == 0);
-}
-
-TEST_CASE("weight store: ten thousand records are listed quickly", "[.][store-scale]")
-{
-  TemporaryFolder const place;
-  auto store = WeightStore::open(place / "store");
-  for (std::uint64_t i = 0; i < 10000; ++i)
-    store.put(small_model(concat("m", i), static_cast<double>(i)), small_weights({1, 2, 3, i}));
-  for (int round = 0; round < 3; ++round) {
-    auto const fresh = WeightStore::open(place / "store");
-    for (int again = 0; again < 2; ++again) {
-      auto const begin = std::chrono::steady_clock::now();
-      CHECK(fresh.list().size() == 10000);
-      std::chrono::duration<double> const time = std::chrono::steady_clock::now() - begin;
-      CHECK(time.count() < 0.5);
-      WARN((again ? "again: " : "first: ") << time.count() << " s");
-    }
-  }
 }

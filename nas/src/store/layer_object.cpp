@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -51,16 +52,20 @@ std::string header_of(std::string const& type, LayerTensors const& tensors, bool
   return text;
 }
 
+/// The next `count` elements, which may lie anywhere.
 template <class T>
-char const* read_values(char const* from, std::vector<double>& values)
+std::vector<double> read_values(char const*& from, std::size_t count)
 {
-  for (double& value : values) {
-    T element;
-    std::memcpy(&element, from, sizeof element);
-    value = element;
-    from += sizeof element;
+  std::vector<double> values;
+  values.reserve(count);
+  std::array<T, 1024> some;
+  while (values.size() < count) {
+    std::size_t const n = std::min(some.size(), count - values.size());
+    std::memcpy(some.data(), from, n * sizeof(T));
+    values.insert(values.end(), some.begin(), some.begin() + static_cast<std::ptrdiff_t>(n));
+    from += n * sizeof(T);
   }
-  return from;
+  return values;
 }
 
 } // namespace
@@ -155,9 +160,9 @@ void decode_layer(std::string_view bytes, std::string const& node, std::string c
     std::int64_t count = 1;
     for (std::int64_t const e : extent)
       count *= e;
-    nn::Tensor tensor{std::move(extent), std::vector<double>(static_cast<std::size_t>(count))};
-    from = float64 ? read_values<double>(from, tensor.values) : read_values<float>(from, tensor.values);
-    weights[{node, name}] = std::move(tensor);
+    auto const size = static_cast<std::size_t>(count);
+    auto values = float64 ? read_values<double>(from, size) : read_values<float>(from, size);
+    weights[{node, name}] = {std::move(extent), std::move(values)};
   }
 }
 

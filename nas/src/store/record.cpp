@@ -25,10 +25,11 @@ StoredLayer parse_layer(json::Value const& value, std::string const& where)
   layer.node = reader.string("node");
   layer.type = reader.string("type");
   layer.object = reader.string("object");
-  require(is_object_name(layer.object), reader.what("object"), " must be 32 hexadecimal digits, got ",
-          quoted(layer.object));
+  if (!is_object_name(layer.object))
+    fail(reader.what("object"), " must be 32 hexadecimal digits, got ", quoted(layer.object));
   layer.bytes = reader.integer("bytes", 0, most);
-  layer.float64 = reader.choice("element", {"float32", "float64"}) == 1;
+  static std::vector<std::string> const elements{"float32", "float64"};
+  layer.float64 = reader.choice("element", elements) == 1;
   reader.finish();
   return layer;
 }
@@ -43,8 +44,8 @@ bool is_model_id(std::string_view id)
 
 void check_model_id(std::string const& id, std::string const& what)
 {
-  require(is_model_id(id), what, " must be 1 to 128 letters, digits, '_', '-' and '.', the first one no '.', got ",
-          quoted(id));
+  if (is_model_id(id)) return;
+  fail(what, " must be 1 to 128 letters, digits, '_', '-' and '.', the first one no '.', got ", quoted(id));
 }
 
 std::string format_record(StoredModel const& model)
@@ -80,7 +81,7 @@ StoredModel parse_record(std::string_view text, std::string const& source)
   json::check_format(reader, format, format_version);
   StoredModel model;
   model.id = reader.string("id");
-  check_model_id(model.id, reader.what("id"));
+  if (!is_model_id(model.id)) check_model_id(model.id, reader.what("id"));
   json::Value const& score = reader.value("score");
   if (!score.is_null()) model.score = json::to_number(score, reader.what("score"));
   model.donor = reader.string("donor");
@@ -90,7 +91,7 @@ StoredModel parse_record(std::string_view text, std::string const& source)
   model.seed = reader.seed("seed");
   model.created = reader.integer("created", 0, most);
   for (auto const& layer : reader.array("layers"))
-    model.layers.push_back(parse_layer(layer, concat(source, ": 'layers'[", model.layers.size(), "]")));
+    model.layers.push_back(parse_layer(layer, source + ": 'layers'[" + std::to_string(model.layers.size()) + "]"));
   model.architecture = reader.string("architecture");
   model.extra = json::to_object(reader.value("extra"), reader.what("extra"));
   reader.finish();
