@@ -102,10 +102,7 @@ WeightStore::Pin::~Pin()
 void WeightStore::Pin::release() noexcept
 {
   if (!m_store) return;
-  try {
-    m_store->discard(m_folder);
-  } catch (std::exception const&) { // the next sweep will
-  }
+  m_store->try_discard(m_folder);
   m_store.reset();
 }
 

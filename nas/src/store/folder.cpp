@@ -135,7 +135,7 @@ int try_link(std::string const& from, std::string const& to)
 
 bool refuses_links(int error)
 {
-  return error == EPERM || error == ENOSYS || error == EOPNOTSUPP || error == ENOTSUP || error == EXDEV;
+  return error == EPERM || error == ENOSYS || error == EOPNOTSUPP || error == EXDEV;
 }
 
 void make_folder(std::string const& path)

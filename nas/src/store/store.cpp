@@ -76,6 +76,20 @@ std::optional<StoredModel> read_record(std::string const& folder)
   return parse_record(bytes->view(), path);
 }
 
+namespace {
+
+/// Nothing, too, where the record cannot be read.
+std::optional<StoredModel> record_if_readable(std::string const& folder)
+{
+  try {
+    return read_record(folder);
+  } catch (Error const&) {
+    return std::nullopt;
+  }
+}
+
+} // namespace
+
 /// A folder of one's own in tmp/; what it holds is given up at the end, unless it got a name elsewhere.
 class Store::Scratch
 {
@@ -87,11 +101,7 @@ public:
   }
   ~Scratch()
   {
-    if (m_path.empty()) return;
-    try {
-      m_store.discard(m_path, m_lock);
-    } catch (Error const&) { // the next sweep will
-    }
+    if (!m_path.empty()) m_store.try_discard(m_path, m_lock);
   }
   Scratch(Scratch const&) = delete;
   Scratch& operator=(Scratch const&) = delete;
@@ -375,10 +385,7 @@ std::set<std::string> Store::pinned()
 {
   std::set<std::string> found;
   for (auto const& name : names_in(m_path + "/pins"))
-    try {
-      if (auto const model = read_record(concat(m_path, "/pins/", name))) found.insert(model->id);
-    } catch (Error const&) { // verify tells
-    }
+    if (auto const model = record_if_readable(concat(m_path, "/pins/", name))) found.insert(model->id);
   return found;
 }
 
@@ -472,7 +479,8 @@ std::optional<std::string> Store::pin(std::string const& id, std::string const& 
 {
   check_model_id(id, m_path + ": the model's id");
   check_model_id(trial, m_path + ": the trial");
-  std::string const from = model_folder(id), target = concat(m_path, "/pins/", trial, "@", owned_name());
+  std::string const from = model_folder(id);
+  std::string target = concat(m_path, "/pins/", trial, "@", owned_name());
   std::optional<Lock> lock;
   if (!m_links) lock.emplace(lock_path());
   for (;;) {
@@ -508,6 +516,15 @@ std::optional<std::string> Store::pin(std::string const& id, std::string const& 
   }
 }
 
+bool Store::try_discard(std::string const& folder, Lock const* lock) noexcept
+{
+  try {
+    return discard(folder, lock);
+  } catch (std::exception const&) {
+    return false;
+  }
+}
+
 bool Store::discard(std::string const& folder, Lock const* lock)
 {
   std::optional<Lock> own;
@@ -521,10 +538,9 @@ bool Store::discard(std::string const& folder, Lock const* lock)
 void Store::dissolve(std::string const& folder, Lock const* lock)
 {
   auto const names = names_in(folder);
-  if (!m_links && lock != nullptr) try {
-      if (auto const model = read_record(folder)) release(model->layers, *lock);
-    } catch (Error const&) { // a record that was cut off: gc() finds its objects
-    }
+  // Without a record, or with one that was cut off, gc() finds the objects.
+  if (!m_links && lock != nullptr)
+    if (auto const model = record_if_readable(folder)) release(model->layers, *lock);
   // What is no reference first: it may be a link as well, of an operation that was cut off.
   auto const is_link = [&](std::string const& name) { return m_links && is_object_name(name); };
   for (auto const& name : names)
@@ -591,13 +607,10 @@ void Store::sweep(Lock const* lock)
       if (owner == Owner::alive) continue;
       auto const status = status_of(folder);
       if (!status || (owner == Owner::elsewhere && age_of(*status) < grace_seconds)) continue;
-      try {
-        if (S_ISDIR(status->st_mode))
-          discard(folder, lock);
-        else
-          unlink_if_there(folder);
-      } catch (Error const&) { // another user's
-      }
+      if (S_ISDIR(status->st_mode))
+        try_discard(folder, lock);
+      else
+        ::unlink(folder.c_str());
     }
 }
 

@@ -46,6 +46,8 @@ public:
   /// Takes a folder out of the store at once, then its objects as far as nobody else needs them. False where it was
   /// gone.
   bool discard(std::string const& folder, Lock const* lock = nullptr);
+  /// Where it fails (another user's files, a disk that is gone) the next sweep may try again.
+  bool try_discard(std::string const& folder, Lock const* lock = nullptr) noexcept;
   std::string model_folder(std::string const& id) const { return m_path + "/models/" + id; }
 
   struct Check
@@ -93,7 +95,7 @@ private:
   void make_object_folder(std::string const& name) const;
   std::string trashed_name() const;
 
-  /// Names of folders to take away for room; an Error-free refusal as text in `reason`.
+  /// Folders of the models that have to go; where that cannot make room enough, `reason` says so.
   std::vector<std::string> room_for(StoredModel const& model, std::span<std::string const> keep, Lock const& lock,
                                     std::string& reason);
   std::set<std::string> pinned();
