@@ -656,6 +656,35 @@ TEST_CASE("weight store: a full disk ends a put with an error and leaves nothing
   CHECK(refused >= 4);
 }
 
+TEST_CASE("weight store: threads share one object", "[store]")
+{
+  TemporaryFolder const place;
+  bool const links = GENERATE(true, false);
+  auto store = WeightStore::open(place / "store", {.cap_bytes = 1 << 20, .hard_links = links});
+  std::vector<std::thread> threads;
+  std::array<int, 4> wrong{};
+  for (std::uint64_t t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      auto mine = store; // stands for the same store
+      for (std::uint64_t i = 0; i < 15; ++i) {
+        std::string const id = concat("m", t, "-", i);
+        std::array<std::uint64_t, 4> const seeds{i, 2, 3, 100 * t + i};
+        wrong[t] += !mine.put(small_model(id, static_cast<double>(i)), small_weights(seeds)).stored;
+        auto const pin = mine.pin(id, "t");
+        auto const weights = mine.load(pin);
+        wrong[t] += !weights || !same_weights(*weights, small_weights(seeds));
+        wrong[t] += mine.list().size() < i;
+        if (i % 3 == 0) wrong[t] += !mine.remove(id);
+      }
+    });
+  for (auto& thread : threads)
+    thread.join();
+  CHECK(wrong == std::array<int, 4>{});
+  CHECK(store.ids().size() == 40);
+  CHECK(store.verify(true).count(Kind::damage) == 0);
+  check_counts(store);
+}
+
 TEST_CASE("weight store: more links than a file may have", "[.][store-scale]")
 {
   TemporaryFolder const place;

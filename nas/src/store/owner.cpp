@@ -20,7 +20,8 @@ namespace nasturtium::nas::impl {
 
 namespace {
 
-/// Machine and, in containers, the numbering of processes: only within it a process number means something.
+/// Machine, its start, and, in containers, the numbering of processes: only within these a process number means
+/// something. Host names alone are not always distinct.
 std::string const& place()
 {
   static std::string const text = [] {
@@ -32,7 +33,9 @@ std::string const& place()
     std::string_view link(buffer.data(), length > 0 ? static_cast<std::size_t>(length) : 0); // pid:[4026531836]
     auto const begin = link.find('['), end = link.find(']');
     link = begin < end && end != std::string_view::npos ? link.substr(begin + 1, end - begin - 1) : "0";
-    return concat(host.substr(0, 64), ".", link);
+    std::string boot;
+    std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+    return concat(host.substr(0, 64), ".", boot.substr(0, 8), ".", link);
   }();
   return text;
 }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Names that tell who works on a folder: HOST.NAMESPACE.PROCESS.START-NUMBER.
+// Names that tell who works on a folder: HOST.BOOT.NAMESPACE.PROCESS.START-NUMBER.
 #pragma once
 
 #include <string>

@@ -186,6 +186,12 @@ void Store::make_object_folder(std::string const& name) const
   make_folder(concat(m_path, "/objects/", name.substr(0, 2)));
 }
 
+void Store::sync_entry(std::string const& name) const
+{
+  sync_folder(concat(m_path, "/objects/", name.substr(0, 2)));
+  sync_folder(m_path + "/objects");
+}
+
 void Store::enter(std::string const& file, std::string const& name) const
 {
   std::string const other = file + ".entry";
@@ -243,7 +249,7 @@ bool Store::keep_object(std::string const& folder, std::string const& name, std:
       return shared;
     }
   }
-  if (syncs()) sync_folder(object.substr(0, object.size() - name.size() - 1));
+  if (syncs()) sync_entry(name);
   return false;
 }
 
@@ -313,7 +319,7 @@ PutResult Store::put(StoredModel model, nn::Weights const& weights, std::span<st
         if (!status_of(mine) && !status_of(object))
           write_new(mine, encode_layer(layer.type, tensors.at(layer.node)).bytes.view(), syncs());
         make_object_folder(layer.object);
-        try_rename(mine, object);
+        if (try_rename(mine, object) && syncs()) sync_entry(layer.object);
       }
     if (syncs()) sync_folder(scratch.path());
     while (!scratch.rename_to(model_folder(model.id)))

@@ -93,6 +93,7 @@ private:
   /// Makes `name` of objects/ a link to `file`, whatever it was.
   void enter(std::string const& file, std::string const& name) const;
   void make_object_folder(std::string const& name) const;
+  void sync_entry(std::string const& name) const;
   std::string trashed_name() const;
 
   /// Folders of the models that have to go; where that cannot make room enough, `reason` says so.
