@@ -91,16 +91,10 @@ std::optional<nas::SearchResult> searched(std::string const& path, nas::SearchCo
                                           datasets::Dataset const& dataset, nn::TrainerOptions const& trainer,
                                           Invocation const& call)
 {
-  bool const again = RunFolder::exists(path);
-  auto folder = again ? nas::SearchFolder::open(path)
-                      : nas::SearchFolder::create(
-                            path, config,
-                            provenance_of(call, config.training.seed, trainer.backend,
-                                          {{"dataset", dataset.name}, {"dataset_checksum", dataset.checksum}}));
-  if (again) {
-    auto const difference = json::first_difference(nas::to_json(config), nas::to_json(folder.config()));
-    require(difference.empty(), path, ": ", difference, " in this folder; choose another --out");
-  }
+  auto folder = nas::SearchFolder::open_or_create(
+      path, config,
+      provenance_of(call, config.training.seed, trainer.backend,
+                    {{"dataset", dataset.name}, {"dataset_checksum", dataset.checksum}}));
   Watcher watcher(fs::path(path).parent_path().filename().string() + " " + config.predictor,
                   config.settings.evaluations, config.training.epochs);
   auto result = nas::run_search(folder, dataset, trainer, watcher, [] { return interrupted(); });

@@ -223,7 +223,7 @@ private:
 } // namespace
 
 VerbParser::VerbParser(std::string name, std::string description, std::string examples)
-    : m_app(std::move(description), "nasturtium " + name), m_verb(std::move(name))
+    : m_app(std::move(description), "nasturtium " + name), m_verb(name.substr(0, name.find(' ')))
 {
   m_app.formatter(std::make_shared<HelpFormatter>());
   m_app.allow_config_extras(CLI::config_extras_mode::error);

@@ -3,11 +3,14 @@
 //
 // nasturtium reproduce: the papers' experiments.
 #include "penguin.hpp"
+#include "weight_transfer.hpp"
 
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/signal.hpp>
 #include <nasturtium/predictor/presets.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 
@@ -20,8 +23,19 @@ namespace fs = std::filesystem;
 constexpr char const* examples =
     "  nasturtium reproduce penguin --scale smoke --out runs/penguin-smoke      # a minute, synthetic images\n"
     "  nasturtium reproduce penguin --scale laptop --dry-run\n"
+    "  nasturtium reproduce weight-transfer --scale smoke\n"
+    "  nasturtium reproduce EXPERIMENT --help";
+
+constexpr char const* penguin_examples =
+    "  nasturtium reproduce penguin --scale smoke --out runs/penguin-smoke      # a minute, synthetic images\n"
+    "  nasturtium reproduce penguin --scale laptop --dry-run\n"
     "  nasturtium reproduce penguin --scale laptop --datasets fashion-mnist --searches nsga-net-narrow \\\n"
     "      --out runs/penguin";
+
+constexpr char const* transfer_examples =
+    "  nasturtium reproduce weight-transfer --scale smoke       # a minute, synthetic images\n"
+    "  nasturtium reproduce weight-transfer --scale laptop --dry-run\n"
+    "  nasturtium reproduce weight-transfer --scale laptop --tasks lenet11:fashion-mnist --out runs/transfer";
 
 void print_plan(PenguinPlan const& plan)
 {
@@ -60,22 +74,16 @@ int penguin(PenguinPlan const& plan, DeviceOptions const& device, bool dry_run, 
   return exit_success;
 }
 
-} // namespace
-
-int reproduce(Invocation const& call)
+int reproduce_penguin(Invocation const& call)
 {
   PenguinPlan asked;
   asked.networks = asked.epochs = 0;
   asked.images = -1;
   DeviceOptions device;
-  std::string experiment, scale = "smoke";
+  std::string scale = "smoke";
   bool dry_run = false, as_json = false;
-  VerbParser parser("reproduce", "Runs an experiment of a paper: trains, compares, writes tables, figures and a page.",
-                    examples);
+  VerbParser parser("reproduce penguin", "Fitness prediction in three searches (PEng4NN, PENGUIN).", penguin_examples);
   CLI::App& app = parser.app();
-  app.add_option("experiment", experiment, "penguin: fitness prediction in three searches")
-      ->required()
-      ->option_text("penguin (required)");
   app.add_option("--scale", scale, "smoke: a minute; laptop: two cores, hours; node: a GPU; paper: as published")
       ->option_text("smoke|laptop|node|paper [smoke]");
   app.add_option("--out", asked.out, "Folder of all runs and tables; what is there already is not run again")
@@ -101,7 +109,6 @@ int reproduce(Invocation const& call)
   device.add_to(app);
   if (!parser.parse(call)) return exit_success;
   catch_interrupts();
-  require(experiment == "penguin", "reproduce: unknown experiment ", quoted(experiment), " (penguin)");
   auto plan = penguin_plan(scale);
   require(asked.networks >= 0 && asked.epochs >= 0, "--networks and --epochs must be at least 1");
   if (asked.networks > 0) plan.networks = asked.networks;
@@ -121,6 +128,125 @@ int reproduce(Invocation const& call)
     predictor::preset(name);
   predictor::preset(plan.live);
   return penguin(plan, device, dry_run, as_json, call);
+}
+
+int reproduce_weight_transfer(Invocation const& call)
+{
+  TransferPlan asked;
+  asked.seeds = asked.evaluations = asked.top = 0;
+  asked.provider.clear();
+  DeviceOptions device;
+  std::string scale = "smoke";
+  std::vector<std::string> tasks;
+  double learning_rate = 0;
+  bool dry_run = false, as_json = false;
+  VerbParser parser("reproduce weight-transfer", "Selective weight transfer in aging evolution (Liu et al. 2021).",
+                    transfer_examples);
+  CLI::App& app = parser.app();
+  app.add_option("--scale", scale, "smoke: a minute; laptop: two cores, hours; node: a GPU; paper: as published")
+      ->option_text("smoke|laptop|node|paper [smoke]");
+  app.add_option("--out", asked.out, "Folder of all runs and tables; what is there already is not run again")
+      ->type_name("DIR");
+  app.add_option("--tasks", tasks, "Of the scale's tasks; a data set may be named with its files, SPACE:cifar10:A:B")
+      ->delimiter(',')
+      ->option_text("SPACE:DATASET,...");
+  app.add_option("--arms", asked.arms, "none and matchers (nasturtium search --help), also MATCHER-frozen, -permuted")
+      ->delimiter(',')
+      ->option_text("ARM,...");
+  app.add_option("--provider", asked.provider, "Who gives its weights")->option_text("parent|nearest|random [parent]");
+  app.add_option("--seeds", asked.seeds, "Paired searches of each arm; 0: as the scale has it")->type_name("N");
+  app.add_option("--evaluations", asked.evaluations, "Candidates of a search; 0: as the scale has it")->type_name("N");
+  app.add_option("--top", asked.top, "Candidates that are trained fully; 0: as the scale has it")->type_name("N");
+  app.add_option("--learning-rate", learning_rate, "Of evaluations and full training; 0: as the scale has it")
+      ->type_name("X");
+  app.add_option("--data-dir", asked.data_dir, "Folder to look for data sets first")->type_name("DIR");
+  app.add_flag("--dry-run", dry_run, "Print the plan alone");
+  app.add_flag("--json", as_json, "The tables as JSON on stdout");
+  device.add_to(app);
+  if (!parser.parse(call)) return exit_success;
+  catch_interrupts();
+  auto plan = transfer_plan(scale);
+  require(asked.seeds >= 0 && asked.evaluations >= 0 && asked.top >= 0,
+          "--seeds, --evaluations and --top must not be negative");
+  if (asked.seeds > 0) plan.seeds = asked.seeds;
+  if (asked.evaluations > 0) plan.evaluations = asked.evaluations;
+  if (asked.top > 0) plan.top = asked.top;
+  if (!asked.arms.empty()) plan.arms = asked.arms;
+  if (!asked.provider.empty()) plan.provider = asked.provider;
+  if (!tasks.empty()) {
+    std::vector<TransferTask> chosen;
+    for (auto const& text : tasks) {
+      auto const colon = text.find(':');
+      require(colon != std::string::npos, "--tasks: ", quoted(text), " is not SPACE:DATASET");
+      std::string const space = text.substr(0, colon), dataset = text.substr(colon + 1);
+      auto const same = [&](TransferTask const& it) { return it.space == space; };
+      auto const found = std::find_if(plan.tasks.begin(), plan.tasks.end(), same);
+      chosen.push_back(found == plan.tasks.end() ? plan.tasks.front() : *found);
+      chosen.back().space = space;
+      chosen.back().dataset = dataset;
+    }
+    plan.tasks = std::move(chosen);
+  }
+  require(std::isfinite(learning_rate) && learning_rate >= 0, "--learning-rate must be >= 0, got ", learning_rate);
+  if (learning_rate > 0)
+    for (auto& task : plan.tasks)
+      task.learning_rate = learning_rate;
+  plan.data_dir = asked.data_dir;
+  plan.out = asked.out.empty() ? "runs/weight-transfer-" + scale : asked.out;
+  std::cerr << "plan: " << plan.tasks.size() << " tasks x " << plan.seeds << " seeds x " << plan.arms.size()
+            << " arms of " << plan.evaluations << " candidates; the best " << plan.top
+            << " of each trained fully; --out " << plan.out << '\n';
+  if (dry_run) return exit_success;
+  auto const runtime = device.start(call);
+  auto const trainer = device.trainer();
+  auto const cells = run_transfer(plan, trainer, call);
+  if (!cells) {
+    std::cerr << "nasturtium: interrupted; the same command goes on\n";
+    return exit_interrupted;
+  }
+  write_transfer(*cells, plan, provenance_of(call, 1, trainer.backend, {{"scale", plan.scale}}));
+  auto const file = [&](char const* name) { return (fs::path(plan.out) / name).string(); };
+  if (as_json) {
+    json::Object object;
+    object["out"] = plan.out;
+    for (char const* const name : {"scores", "full", "controls", "ranks", "overhead"})
+      object[name] = read_file(file((std::string(name) + ".csv").c_str()));
+    std::cout << json::pretty(object);
+  } else {
+    std::cout << transfer_scores(*cells, plan).text() << '\n'
+              << transfer_full(*cells).text() << "\nTo look at: " << file("index.html") << '\n';
+  }
+  return exit_success;
+}
+
+struct Experiment
+{
+  char const* name;
+  int (*run)(Invocation const&);
+};
+constexpr Experiment experiments[] = {{"penguin", reproduce_penguin}, {"weight-transfer", reproduce_weight_transfer}};
+
+} // namespace
+
+int reproduce(Invocation const& call)
+{
+  for (auto const& experiment : experiments)
+    if (!call.arguments.empty() && call.arguments.front() == experiment.name) {
+      Invocation inner = call;
+      inner.arguments.erase(inner.arguments.begin());
+      return experiment.run(inner);
+    }
+  std::string experiment;
+  VerbParser parser("reproduce", "Runs an experiment of a paper: trains, compares, writes tables, figures and a page.",
+                    examples);
+  parser->add_option("EXPERIMENT", experiment,
+                     "penguin: fitness prediction in three searches; weight-transfer: starting from earlier weights; "
+                     "its own options stand behind it")
+      ->required()
+      ->option_text("penguin|weight-transfer (required)");
+  parser->allow_extras();
+  if (!parser.parse(call)) return exit_success;
+  fail("reproduce: unknown experiment ", quoted(experiment), " (penguin, weight-transfer)");
 }
 
 } // namespace nasturtium::cli

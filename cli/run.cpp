@@ -31,17 +31,6 @@ namespace fs = std::filesystem;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr auto most = std::numeric_limits<std::int64_t>::max();
 
-constexpr nn::Status all_statuses[] = {nn::Status::completed,     nn::Status::stopped,    nn::Status::paused,
-                                       nn::Status::early_stopped, nn::Status::diverged,   nn::Status::out_of_memory,
-                                       nn::Status::invalid,       nn::Status::time_limit, nn::Status::interrupted};
-
-nn::Status parse_status(std::string const& text, std::string const& what)
-{
-  for (nn::Status const status : all_statuses)
-    if (nn::name(status) == text) return status;
-  fail(what, " is no status: ", quoted(text));
-}
-
 // JSON has no NaN: an accuracy that was not measured is null.
 json::Value or_null(double value)
 {
@@ -59,7 +48,7 @@ Outcome parse_outcome(json::Value const& value, std::string const& where)
   json::Reader reader(value, where);
   Outcome outcome;
   outcome.id = reader.string("id");
-  outcome.status = parse_status(reader.string("status"), reader.what("status"));
+  outcome.status = nn::parse_status(reader.string("status"), reader.what("status"));
   outcome.reason = reader.string("reason", "");
   outcome.parameters = reader.integer("parameters", 0, most);
   outcome.epochs = number_or_nan(reader, "epochs");

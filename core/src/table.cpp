@@ -45,7 +45,7 @@ void Table::add_row(std::vector<Cell> cells)
   m_rows.push_back(std::move(cells));
 }
 
-std::vector<std::vector<std::string>> Table::formatted() const
+std::vector<std::vector<std::string>> Table::rows_of_text() const
 {
   std::vector<std::vector<std::string>> rows;
   for (auto const& row : m_rows) {
@@ -70,9 +70,18 @@ std::vector<bool> Table::numeric() const
   return result;
 }
 
+std::vector<std::string> Table::titles() const
+{
+  std::vector<std::string> titles;
+  titles.reserve(m_columns.size());
+  for (auto const& column : m_columns)
+    titles.push_back(column.title);
+  return titles;
+}
+
 std::string Table::text() const
 {
-  auto const rows = formatted();
+  auto const rows = rows_of_text();
   auto const right = numeric();
   std::vector<std::size_t> widths;
   for (std::size_t i = 0; i < m_columns.size(); ++i) {
@@ -112,7 +121,7 @@ std::string Table::markdown() const
     rule += right[i] ? " ---: |" : " --- |";
   }
   out += "\n" + rule + "\n";
-  for (auto const& row : formatted()) {
+  for (auto const& row : rows_of_text()) {
     out += "|";
     for (auto const& cell : row)
       out += " " + escaped(cell) + " |";

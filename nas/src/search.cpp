@@ -36,17 +36,6 @@ double number_or_nan(json::Reader& reader, std::string const& field)
   return !value || value->is_null() ? TrialResult::nan : json::to_number(*value, reader.what(field));
 }
 
-nn::Status parse_status(json::Reader& reader)
-{
-  constexpr nn::Status all[] = {nn::Status::completed,     nn::Status::stopped,    nn::Status::paused,
-                                nn::Status::early_stopped, nn::Status::diverged,   nn::Status::out_of_memory,
-                                nn::Status::invalid,       nn::Status::time_limit, nn::Status::interrupted};
-  std::string const text = reader.string("status");
-  for (nn::Status const status : all)
-    if (nn::name(status) == text) return status;
-  fail(reader.what("status"), " is no status: ", quoted(text));
-}
-
 json::Array to_json(Genome const& genome)
 {
   json::Array array;
@@ -113,7 +102,7 @@ TrialResult parse_result(json::Reader& reader, Trial const& trial)
 {
   TrialResult result;
   result.trial = trial;
-  result.status = parse_status(reader);
+  result.status = nn::parse_status(reader.string("status"), reader.what("status"));
   result.reason = reader.string("reason", "");
   result.hash = reader.string("hash", "");
   result.parameters = reader.integer("parameters", 0, std::numeric_limits<std::int64_t>::max());
@@ -651,6 +640,16 @@ SearchFolder SearchFolder::open(std::string const& path)
   RunFolder folder = RunFolder::open(path);
   std::string const file = folder.file("config.json");
   return SearchFolder(std::move(folder), parse_search_config(json::parse_file(file), file));
+}
+
+SearchFolder SearchFolder::open_or_create(std::string const& path, SearchConfig const& config,
+                                          Provenance const& provenance)
+{
+  if (!RunFolder::exists(path)) return create(path, config, provenance);
+  auto folder = open(path);
+  auto const difference = json::first_difference(to_json(config), to_json(folder.config()));
+  require(difference.empty(), path, ": ", difference, " in this folder; choose another --out");
+  return folder;
 }
 
 SearchResult run_search(SearchFolder& folder, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer,

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <nasturtium/core/csv.hpp>
+#include <nasturtium/core/error.hpp>
 #include <nasturtium/core/number.hpp>
 #include <nasturtium/nn/report.hpp>
 
@@ -54,6 +55,15 @@ EpochReport parse_report(json::Reader& reader)
   for (auto const& [title, member] : metrics)
     report.*member = number_or_nan(reader, title);
   return report;
+}
+
+Status parse_status(std::string const& text, std::string const& what)
+{
+  for (Status const status :
+       {Status::completed, Status::stopped, Status::paused, Status::early_stopped, Status::diverged,
+        Status::out_of_memory, Status::invalid, Status::time_limit, Status::interrupted})
+    if (name(status) == text) return status;
+  fail(what, " is no status: ", quoted(text));
 }
 
 double curve_value(EpochReport const& report)

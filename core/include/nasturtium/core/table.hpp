@@ -29,12 +29,14 @@ public:
   void add_row(std::vector<Cell> cells);
   std::size_t row_count() const { return m_rows.size(); }
 
+  std::vector<std::string> titles() const;
+  std::vector<std::vector<std::string>> rows_of_text() const; ///< cells with the columns' decimals
+
   std::string text() const;     ///< two spaces between columns; numbers to the right, a rule under the titles
   std::string markdown() const; ///< the same as a Markdown table; "|" is escaped
   std::string csv() const;      ///< doubles in full (shortest round-trip)
 
 private:
-  std::vector<std::vector<std::string>> formatted() const;
   std::vector<bool> numeric() const;
 
   std::vector<Column> m_columns;

@@ -84,6 +84,9 @@ class SearchFolder
 public:
   static SearchFolder create(std::string const& path, SearchConfig const& config, Provenance const& provenance);
   static SearchFolder open(std::string const& path);
+  /// Opens what is there, which must be of this configuration (else Error naming the field), or creates it.
+  static SearchFolder open_or_create(std::string const& path, SearchConfig const& config,
+                                     Provenance const& provenance);
 
   std::string const& path() const { return m_folder.path(); }
   std::string file(std::string const& name) const { return m_folder.file(name); }

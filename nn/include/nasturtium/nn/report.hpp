@@ -16,6 +16,9 @@ json::Object to_json(EpochReport const& report);
 /// The same back; fields that are missing or null become NaN. Throws Error for wrong types.
 EpochReport parse_report(json::Reader& reader);
 
+/// A status by its name; throws Error that begins with `what` for anything else.
+Status parse_status(std::string const& text, std::string const& what);
+
 /// What a search looks at: validation accuracy, or the first that there is of validation loss, training accuracy and
 /// training loss; NaN for none.
 double curve_value(EpochReport const& report);

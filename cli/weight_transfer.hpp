@@ -1,0 +1,77 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The experiment of Liu et al., CLUSTER 2021: the same aging evolution with and without weight transfer, over paired
+// seeds; then the best candidates of each are trained fully from random and from inherited weights. Method, controls
+// and definitions: docs/weight-transfer.md.
+#pragma once
+
+#include "program.hpp"
+
+#include <nasturtium/core/table.hpp>
+#include <nasturtium/nas/full_training.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nasturtium::cli {
+
+/// One space on one data set.
+struct TransferTask
+{
+  std::string space, dataset;
+  std::int64_t images = 0, test_images = 0; ///< 0: all
+  int epochs = 1, batch_size = 64;          ///< of an evaluation
+  double learning_rate = 0.003;             ///< Adam
+};
+
+struct TransferPlan
+{
+  std::string scale;
+  std::vector<TransferTask> tasks;
+  /// none, lp, lcs, lcs-bytes, exact-prefix; with "-frozen" or "-permuted" behind: that variant, without a second phase.
+  std::vector<std::string> arms;
+  int seeds = 2;                                ///< 1, 2, ...: the unit of every test
+  int evaluations = 20, population = 8, sample = 3;
+  int top = 3;                                  ///< candidates that are trained fully
+  int ranked = 6;                               ///< candidates of the first seed whose ranks are compared
+  nas::FullTrainingOptions full;
+  std::string provider = "parent";
+  std::string data_dir, out;
+};
+
+/// Plan of a scale: smoke, laptop, node or paper; throws Error naming --scale for anything else. `out` is left empty.
+TransferPlan transfer_plan(std::string const& scale);
+
+/// One search with what was trained after it.
+struct TransferRun
+{
+  std::string arm;
+  int seed = 0;
+  nas::SearchResult search;
+  std::vector<nas::FullTraining> full;   ///< of the fittest, all arms
+  std::vector<nas::FullTraining> ranked; ///< from random weights, of candidates over the whole range of scores
+};
+struct TransferCell
+{
+  std::string name; ///< of its folder: SPACE-DATASET
+  TransferTask task;
+  std::vector<TransferRun> runs; ///< arm by arm, seeds in order
+};
+
+/// Runs what is left of the plan in `plan.out`; nothing where Ctrl-C ended it. Throws Error where no data set is there.
+std::optional<std::vector<TransferCell>> run_transfer(TransferPlan const& plan, nn::TrainerOptions const& trainer,
+                                                      Invocation const& call);
+
+/// Scores of each arm against none, over seeds: the unit is the seed.
+Table transfer_scores(std::vector<TransferCell> const& cells, TransferPlan const& plan);
+/// Epochs to the early stop and final test accuracy, from random (R), own (O) and transferred (T) weights.
+Table transfer_full(std::vector<TransferCell> const& cells);
+
+/// Writes scores.csv, full.csv, controls.csv, ranks.csv, overhead.csv, tables.md, provenance.json, figures and
+/// index.html to `plan.out`.
+void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& plan, Provenance const& provenance);
+
+} // namespace nasturtium::cli
