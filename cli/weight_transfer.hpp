@@ -58,7 +58,7 @@ struct TransferCell
 {
   std::string name; ///< of its folder: SPACE-DATASET
   TransferTask task;
-  std::vector<TransferRun> runs; ///< arm by arm, seeds in order
+  std::vector<TransferRun> runs; ///< seed by seed, arms in order
 };
 
 /// Runs what is left of the plan in `plan.out`; nothing where Ctrl-C ended it. Throws Error where no data set is there.
