@@ -267,9 +267,12 @@ void WeightTransfer::keep(Trial const& trial, nn::spec::Architecture const& arch
     spared.push_back(model_id(id));
   try {
     auto const result = m_impl->store.put(model, weights, spared);
-    if (!result.stored) note = concat("trial ", trial.id, " gives no weights to others: ", result.reason);
-    record.stored_bytes = result.bytes_logical;
-    record.new_bytes = result.bytes_written;
+    if (result.stored) {
+      record.stored_bytes = result.bytes_logical;
+      record.new_bytes = result.bytes_written;
+    } else {
+      note = concat("trial ", trial.id, " gives no weights to others: ", result.reason);
+    }
   } catch (Error const& error) { // a full disk ends no search
     note = concat("trial ", trial.id, " gives no weights to others: ", error.what());
   }
