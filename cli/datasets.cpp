@@ -54,7 +54,7 @@ int list(Options const& options)
   else
     std::cout << table.text()
               << "\nBeside names, --dataset takes idx:DIR, cifar10:TRAIN[,...]:TEST, svhn:TRAIN.mat:TEST.mat,\n"
-                 "csv:FILE:label=COLUMN, hdf5:FILE and synthetic[:key=value...].\n";
+                 "csv:FILE:label=COLUMN, nt3:TRAIN.csv:TEST.csv, hdf5:FILE and synthetic[-nt3|-uno][:key=value...].\n";
   return exit_success;
 }
 

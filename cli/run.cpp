@@ -507,7 +507,7 @@ RunResult run(RunConfig const& config, RunDirectory* directory, datasets::Datase
       std::string const checkpoint = directory->file(i, "checkpoint.h5");
       if (is_file(checkpoint)) {
         next.resume_from = nn::load_checkpoint(checkpoint);
-        nn::check_resumable(*next.resume_from, candidate.architecture, candidate.options, {}, checkpoint);
+        nn::check_resumable(*next.resume_from, candidate.architecture, candidate.options, next.frozen, checkpoint);
         last_step[candidate.id] = nn::steps_of(*next.resume_from);
         seen[i] = samples_of(nn::steps_of(*next.resume_from), candidate.options, dataset);
         samples -= seen[i];

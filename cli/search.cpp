@@ -43,7 +43,7 @@ struct Options
   bool json = false;
 };
 
-std::string joined(std::vector<std::string> const& words, std::string const& separator = "|")
+std::string joined(std::vector<std::string> const& words, char const* separator)
 {
   std::string text;
   for (auto const& word : words)
@@ -106,7 +106,8 @@ public:
 private:
   nas::SearchConfig const& m_config;
   Progress m_progress;
-  double m_epochs = 0, m_skipped = 0, m_saved = 0, m_full = 0, m_best = -1;
+  double m_epochs = 0, m_skipped = 0, m_saved = 0, m_full = 0;
+  double m_best = std::numeric_limits<double>::quiet_NaN(); ///< none yet
   int m_answers = 0;
   std::set<int> m_reported; ///< candidates of this call
 
@@ -114,7 +115,7 @@ private:
   std::string note() const
   {
     std::string text = concat(m_answers, "/", m_config.settings.evaluations, " candidates");
-    if (m_best >= 0) text += concat(", best ", fixed(m_best, 2), " %");
+    if (std::isfinite(m_best)) text += concat(", best ", fixed(m_best, 2), " %");
     if (m_full > 0) text += concat(", ", fixed(100 * m_saved / m_full, 1), " % of epochs saved");
     return text;
   }
@@ -124,7 +125,7 @@ private:
 struct Winner
 {
   nas::TrialResult const* result = nullptr;
-  double test_accuracy = std::numeric_limits<double>::quiet_NaN(); ///< percent, of the weights that were kept
+  double test_score = std::numeric_limits<double>::quiet_NaN(); ///< accuracy or R2, percent, of the weights kept
 };
 
 Winner judge(nas::SearchFolder const& folder, nas::SearchResult const& result, datasets::Dataset const& dataset,
@@ -136,9 +137,11 @@ Winner judge(nas::SearchFolder const& folder, nas::SearchResult const& result, d
   if (dataset.test.count == 0) return winner;
   std::string const path = folder.file("best/weights.h5");
   auto const architecture = nn::load_weights_architecture(path);
-  winner.test_accuracy = 100 * nn::evaluate(trainer, architecture, nn::load_weights(path), dataset, dataset.test, 256,
-                                            1, nullptr, folder.config().training.precision)
-                                   .accuracy;
+  auto const tested = nn::evaluate(trainer, architecture, nn::load_weights(path), dataset, dataset.test, 256, 1,
+                                   nullptr, folder.config().training.precision);
+  winner.test_score =
+      100 * (dataset.classes > 0 ? tested.accuracy
+                                 : 1 - tested.loss / datasets::target_variance(dataset.test, dataset.target_width));
   return winner;
 }
 
@@ -221,7 +224,7 @@ void print_tables(nas::SearchFolder const& folder, nas::SearchResult const& resu
                  {"test %", 2}});
   summary.add_row({config.settings.algorithm, config.space, config.predictor,
                    static_cast<std::int64_t>(result.trials.size()), stopped, failed, result.epochs_used,
-                   100 * result.saved(), result.seconds, result.engine_seconds, cell(winner.test_accuracy)});
+                   100 * result.saved(), result.seconds, result.engine_seconds, cell(winner.test_score)});
   std::cout << summary.text();
   if (config.transfer.on) std::cout << '\n' << transfer_table(config, result).text();
   if (winner.result) std::cout << "\nThe fittest network is in " << folder.file("best") << '\n';
@@ -252,7 +255,7 @@ void print_json(nas::SearchFolder const& folder, nas::SearchResult const& result
     best["parameters"] = winner.result->parameters;
     best["forward_flops"] = winner.result->flops;
     best["hash"] = winner.result->hash;
-    best["test_accuracy"] = number(winner.test_accuracy);
+    best[folder.config().task.regression > 0 ? "test_r2" : "test_accuracy"] = number(winner.test_score);
     best["folder"] = folder.file("best");
     object["best"] = std::move(best);
   } else {
@@ -325,10 +328,10 @@ int search(Invocation const& call)
   VerbParser parser("search", "Looks for good networks in a space; an engine may stop hopeless ones early.", examples);
   CLI::App& app = parser.app();
   app.add_option("--space", config.space,
-                 "Which networks there are: " + joined(nas::space_names(), ", ") + " (docs/guide/search-spaces.md)")
-      ->option_text("NAME [" + config.space + "]");
+                 concat("Which networks there are (docs/guide/search-spaces.md): ", joined(nas::space_names(), ", ")))
+      ->option_text("SPACE [" + config.space + "]");
   app.add_option("--algorithm", settings.algorithm, "How it searches (docs/guide/search-algorithms.md)")
-      ->option_text(joined(nas::algorithm_names()) + " [" + settings.algorithm + "]");
+      ->option_text(joined(nas::algorithm_names(), "|") + " [" + settings.algorithm + "]");
   app.add_option("--predictor", config.predictor,
                  "Prediction engine that watches the learning curves; none: train to the end")
       ->option_text("none|penguin|a4nn|nasturtium|... [none]");
@@ -414,10 +417,9 @@ int search(Invocation const& call)
   auto const trainer = options.device.trainer();
   config.backend = trainer.backend;
   auto const dataset = options.data.load();
-  require(dataset.classes > 1, options.data.dataset, ": a search wants a data set with classes");
   require(dataset.validation.count > 0, options.data.dataset,
           ": a search needs a validation split (--validation FRACTION takes one from the training samples)");
-  config.task = {{dataset.height, dataset.width, dataset.channels}, dataset.classes};
+  config.task = {{dataset.height, dataset.width, dataset.channels}, dataset.classes, dataset.target_width};
   config.data = to_json(options.data);
   config.data_checksum = dataset.checksum;
   nas::check(config);

@@ -88,6 +88,19 @@ nas::SearchConfig config_of(TransferTask const& task, TransferPlan const& plan, 
   return config;
 }
 
+/// Searches of several epochs, so that there is something to predict.
+nas::SearchConfig together_config(nas::SearchConfig config, std::string const& arm, TransferPlan const& plan)
+{
+  bool const transfer = arm == "transfer" || arm == "both", prediction = arm == "prediction" || arm == "both";
+  config.settings.evaluations = plan.together_evaluations;
+  config.settings.population = std::max(2, plan.together_evaluations / 4);
+  config.training.epochs = plan.together_epochs;
+  config.training.validations_per_epoch = 2;
+  config.transfer = settings_of(transfer ? "lcs" : "none", plan.provider);
+  config.predictor = prediction ? "nasturtium" : "none";
+  return config;
+}
+
 class Watcher : public nas::SearchObserver
 {
 public:
@@ -300,6 +313,45 @@ Table overhead_table(std::vector<TransferCell> const& cells)
   return table;
 }
 
+Table together_table(std::vector<TransferCell> const& cells)
+{
+  Table table({{"task"},
+               {"search"},
+               {"seeds"},
+               {"candidates"},
+               {"epochs", 1},
+               {"saved %", 1},
+               {"seconds", 1},
+               {"best", 2},
+               {"best measured", 2},
+               {"median measured", 2}});
+  for (auto const& cell : cells)
+    for (char const* const arm : {"none", "transfer", "prediction", "both"}) {
+      std::vector<double> epochs, saved, seconds, best, measured, middle;
+      std::int64_t candidates = 0;
+      for (auto const& run : cell.together) {
+        if (run.arm != arm) continue;
+        std::vector<double> last;
+        for (auto const& trial : run.search.trials)
+          if (std::isfinite(trial.best)) last.push_back(trial.best);
+        candidates = static_cast<std::int64_t>(run.search.trials.size());
+        epochs.push_back(run.search.epochs_used);
+        saved.push_back(100 * run.search.saved());
+        seconds.push_back(run.search.seconds + run.search.engine_seconds);
+        best.push_back(run.search.best < 0
+                           ? nan
+                           : run.search.trials[static_cast<std::size_t>(run.search.best)].fitness);
+        measured.push_back(last.empty() ? nan : *std::max_element(last.begin(), last.end()));
+        middle.push_back(median(last));
+      }
+      if (epochs.empty()) continue;
+      table.add_row({cell.name, arm, static_cast<std::int64_t>(epochs.size()), candidates, mean(epochs), mean(saved),
+                     mean(seconds), cell_of(mean(finite(best))), cell_of(mean(finite(measured))),
+                     cell_of(mean(finite(middle)))});
+    }
+  return table;
+}
+
 /// The best score so far over candidates, the mean over seeds.
 LinePlot progress_plot(TransferCell const& cell, TransferPlan const& plan)
 {
@@ -359,6 +411,9 @@ TransferPlan transfer_plan(std::string const& scale)
     plan.top = 5;
     plan.ranked = 30;
     plan.full.most_epochs = 30;
+    plan.together_seeds = 3;
+    plan.together_evaluations = 60;
+    plan.together_epochs = 8;
   } else if (scale == "node" || scale == "paper") {
     bool const whole = scale == "paper";
     plan.tasks = {{"lenet11", "fashion-mnist", whole ? 0 : 20000, 0, 1, 64, 0.003},
@@ -369,6 +424,9 @@ TransferPlan transfer_plan(std::string const& scale)
     plan.sample = 10;
     plan.top = 10;
     plan.ranked = 50;
+    plan.together_seeds = 8;
+    plan.together_evaluations = 200;
+    plan.together_epochs = 20;
   } else {
     fail("--scale must be smoke, laptop, node or paper, got ", quoted(scale));
   }
@@ -433,6 +491,23 @@ std::optional<std::vector<TransferCell>> run_transfer(TransferPlan const& plan, 
         }
         cell.runs.push_back(std::move(run));
       }
+    if (cells.empty())
+      for (int seed = 1; seed <= plan.together_seeds; ++seed)
+        for (char const* const arm : {"none", "transfer", "prediction", "both"}) {
+          auto const config =
+              together_config(config_of(task, plan, "none", seed, *dataset, data, trainer.backend), arm, plan);
+          auto search = nas::SearchFolder::open_or_create(
+              (fs::path(plan.out) / cell.name / concat("together-", seed) / arm).string(), config,
+              provenance_of(call, config.training.seed, trainer.backend,
+                            {{"dataset", dataset->name}, {"dataset_checksum", dataset->checksum}}));
+          Watcher watcher(concat(cell.name, " together, seed ", seed, " ", arm), plan.together_evaluations);
+          TogetherRun run;
+          run.arm = arm;
+          run.seed = seed;
+          run.search = nas::run_search(search, *dataset, trainer, watcher, stop);
+          if (run.search.interrupted) return std::nullopt;
+          cell.together.push_back(std::move(run));
+        }
     cells.push_back(std::move(cell));
   }
   require(!cells.empty(), "none of the data sets is there (nasturtium datasets list tells how to get them)");
@@ -559,7 +634,13 @@ void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& 
        "Candidates of the first seed over the whole range of scores, trained fully from random weights.",
        ranks_table(cells)},
       {"overhead.csv", "Cost", "Per candidate; whole files: what one checkpoint per candidate would take.",
-       overhead_table(cells)}};
+       overhead_table(cells)},
+      {"together.csv", "Transfer and prediction together",
+       concat("Searches of ", plan.together_epochs,
+              " epochs a candidate: plain, with weights by lcs from the parent, with the engine nasturtium that stops "
+              "candidates, with both. Means over seeds; best: fitness (with an engine it may be a prediction), and the "
+              "best accuracy that was measured."),
+       together_table(cells)}};
   std::string markdown = concat("# Weight transfer at scale ", plan.scale, "\n\n", setting, "\n");
   Page page("nasturtium: selective weight transfer");
   page.lead(setting);

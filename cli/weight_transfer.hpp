@@ -38,6 +38,8 @@ struct TransferPlan
   int top = 3;                                  ///< candidates that are trained fully
   int ranked = 6;                               ///< candidates of the first seed whose ranks are compared
   nas::FullTrainingOptions full;
+  /// Transfer and prediction together, on the first task: searches of so many candidates and epochs; 0 seeds: none.
+  int together_seeds = 1, together_evaluations = 12, together_epochs = 4;
   std::string provider = "parent";
   std::string data_dir, out;
 };
@@ -54,11 +56,19 @@ struct TransferRun
   std::vector<nas::FullTraining> full;   ///< of the fittest, all arms
   std::vector<nas::FullTraining> ranked; ///< from random weights, of candidates over the whole range of scores
 };
+/// One search with or without transfer (lcs) and with or without an engine that stops candidates (nasturtium).
+struct TogetherRun
+{
+  std::string arm; ///< none, transfer, prediction, both
+  int seed = 0;
+  nas::SearchResult search;
+};
 struct TransferCell
 {
   std::string name; ///< of its folder: SPACE-DATASET
   TransferTask task;
   std::vector<TransferRun> runs; ///< seed by seed, arms in order
+  std::vector<TogetherRun> together;
 };
 
 /// Runs what is left of the plan in `plan.out`; nothing where Ctrl-C ended it. Throws Error where no data set is there.
@@ -70,7 +80,7 @@ Table transfer_scores(std::vector<TransferCell> const& cells, TransferPlan const
 /// Epochs to the early stop and final test accuracy, from random (R), own (O) and transferred (T) weights.
 Table transfer_full(std::vector<TransferCell> const& cells);
 
-/// Writes scores.csv, full.csv, controls.csv, ranks.csv, overhead.csv, tables.md, provenance.json, figures and
+/// Writes scores.csv, full.csv, controls.csv, ranks.csv, overhead.csv, together.csv, tables.md, provenance.json, figures and
 /// index.html to `plan.out`.
 void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& plan, Provenance const& provenance);
 

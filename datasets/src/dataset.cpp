@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace nasturtium::datasets {
@@ -143,6 +144,22 @@ void split_validation(Dataset& dataset, double fraction, std::uint64_t seed)
   dataset.validation = take(dataset.train, chosen, dataset.sample_size(), dataset.target_width);
   dataset.train = take(dataset.train, rest, dataset.sample_size(), dataset.target_width);
   measure_normalisation(dataset);
+}
+
+double target_variance(Samples const& samples, int target_width)
+{
+  if (samples.targets.empty()) return std::numeric_limits<double>::quiet_NaN();
+  auto const width = static_cast<std::size_t>(target_width);
+  auto const rows = static_cast<double>(samples.targets.size()) / static_cast<double>(width);
+  std::vector<double> mean(width); // divided at the end: exact where all targets are equal
+  for (std::size_t i = 0; i < samples.targets.size(); ++i)
+    mean[i % width] += static_cast<double>(samples.targets[i]);
+  for (double& sum : mean)
+    sum /= rows;
+  double squares = 0;
+  for (std::size_t i = 0; i < samples.targets.size(); ++i)
+    squares += std::pow(static_cast<double>(samples.targets[i]) - mean[i % width], 2);
+  return squares / static_cast<double>(samples.targets.size());
 }
 
 void take_subset(Dataset& dataset, std::int64_t train_count, std::int64_t test_count, std::uint64_t seed)

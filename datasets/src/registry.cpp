@@ -241,8 +241,8 @@ Entry const& find_entry(std::string_view name)
     all += (all.empty() ? "" : ", ") + entry.name;
   }
   fail("unknown data set ", quoted(name), " (known: ", all,
-       "; or idx:, cifar10:, cifar100:, cifar100-coarse:, svhn:, csv:, hdf5: with "
-       "files, or synthetic)");
+       "; or idx:, cifar10:, cifar100:, cifar100-coarse:, svhn:, csv:, nt3:, hdf5: with "
+       "files, or synthetic, synthetic-nt3, synthetic-uno)");
 }
 
 std::vector<std::string> search_folders(Entry const& entry, std::string const& data_dir)
@@ -283,8 +283,10 @@ Dataset load(std::string const& specification, std::string const& data_dir)
   require(!specification.empty(), "no data set given");
   auto const colon = specification.find(':');
   std::string const kind = specification.substr(0, colon);
-  if (kind == "synthetic")
-    return make_synthetic(parse_synthetic(colon == std::string::npos ? "" : specification.substr(colon + 1)));
+  std::string const options = colon == std::string::npos ? "" : specification.substr(colon + 1);
+  if (kind == "synthetic") return make_synthetic(parse_synthetic(options));
+  if (kind == "synthetic-nt3") return make_synthetic_nt3(parse_synthetic_nt3(options));
+  if (kind == "synthetic-uno") return make_synthetic_uno(parse_synthetic_uno(options));
   if (colon == std::string::npos) {
     Entry const& entry = find_entry(specification);
     Paths const paths = locate(entry, data_dir);
@@ -307,6 +309,12 @@ Dataset load(std::string const& specification, std::string const& data_dir)
   if (kind == "idx") return load_idx(rest, specification);
   if (kind == "csv") return load_csv(rest, specification);
   if (kind == "hdf5") return read_hdf5(rest);
+  if (kind == "nt3") {
+    auto const parts = split(rest, ':');
+    require(parts.size() == 2 && !parts[0].empty() && !parts[1].empty(), "data set ", quoted(specification),
+            ": expected nt3:TRAIN.csv:TEST.csv");
+    return read_nt3(parts[0], parts[1]);
+  }
   if (kind == "svhn" || kind == "cifar10" || kind == "cifar100" || kind == "cifar100-coarse") {
     auto const files = train_and_test(kind, rest);
     if (kind == "svhn") return read_svhn(files.train, files.test);

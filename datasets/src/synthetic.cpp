@@ -1,18 +1,16 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <nasturtium/core/error.hpp>
-#include <nasturtium/core/number.hpp>
-#include <nasturtium/core/philox.hpp>
+#include "synthetic_parts.hpp"
+
 #include <nasturtium/core/sha256.hpp>
 #include <nasturtium/datasets/synthetic.hpp>
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-#include <set>
-
 namespace nasturtium::datasets {
 namespace {
+
+using impl::draw;
+using impl::noise_of;
+using impl::to_signed_unit;
 
 constexpr int base = 128, amplitude = 40, grid = 4;
 
@@ -26,25 +24,10 @@ enum Stream : std::uint32_t {
   weights = 5
 };
 
-PhiloxBlock draw(std::uint64_t seed, std::uint32_t stream, std::uint64_t index)
-{
-  return random_block(seed, Purpose::synthetic, stream, index);
-}
-
-// About normal with deviation 1: the sum of eight bytes, exact in integers.
-double noise_of(std::uint32_t a, std::uint32_t b)
-{
-  int sum = 0;
-  for (int shift = 0; shift < 32; shift += 8)
-    sum += static_cast<int>((a >> shift & 255) + (b >> shift & 255));
-  constexpr double deviation = 209.02312070453504; // sqrt(8 * (256^2 - 1) / 12)
-  return (sum - 1020) / deviation;
-}
-
 void check(SyntheticOptions const& options)
 {
   auto const within = [](char const* name, auto value, auto low, auto high) {
-    require(value >= low && value <= high, "synthetic: ", name, " must be in [", low, ", ", high, "], got ", value);
+    impl::check_within("synthetic", name, value, low, high);
   };
   within("count", options.count, std::int64_t{1}, std::int64_t{100000000});
   within("test", options.test, std::int64_t{0}, std::int64_t{100000000});
@@ -150,11 +133,6 @@ void make_images(Samples& samples, std::int64_t count, SyntheticOptions const& o
   }
 }
 
-double to_signed_unit(std::uint32_t word)
-{
-  return 2.0 * to_unit_float(word) - 1.0;
-}
-
 void make_values(Samples& samples, std::int64_t count, SyntheticOptions const& options,
                  std::vector<double> const& coefficients, Stream value_stream, Stream target_stream)
 {
@@ -243,57 +221,24 @@ ErrorBounds bayes_error(SyntheticOptions const& options)
 
 SyntheticOptions parse_synthetic(std::string const& text)
 {
+  impl::OptionText const given(
+      "synthetic", text, {"task", "count", "test", "height", "width", "channels", "classes", "noise", "flip", "seed"});
   SyntheticOptions options;
-  std::set<std::string> seen;
-  for (std::size_t begin = 0; begin < text.size();) {
-    std::size_t const end = std::min(text.size(), text.find(':', begin));
-    std::string const item = text.substr(begin, end - begin);
-    begin = end + 1;
-    auto const equals = item.find('=');
-    require(equals != std::string::npos, "synthetic: options are key=value, got ", quoted(item));
-    std::string const key = item.substr(0, equals), value = item.substr(equals + 1);
-    require(seen.insert(key).second, "synthetic: option '", key, "' is given twice");
-    auto const integer = [&](auto& target) {
-      auto const number = parse_integer(value);
-      using Target = std::remove_reference_t<decltype(target)>;
-      require(number && *number >= 0 &&
-                  static_cast<std::uint64_t>(*number) <= static_cast<std::uint64_t>(std::numeric_limits<Target>::max()),
-              "synthetic: ", key, " must be a whole number, got ", quoted(value));
-      target = static_cast<Target>(*number);
-    };
-    auto const real = [&](double& target) {
-      auto const number = parse_double(value);
-      require(number && std::isfinite(*number), "synthetic: ", key, " must be a finite number, got ", quoted(value));
-      target = *number;
-    };
-    if (key == "task") {
-      require(value == "classification" || value == "regression",
-              "synthetic: task must be classification or regression, got ", quoted(value));
-      options.regression = value == "regression";
-    } else if (key == "count") {
-      integer(options.count);
-    } else if (key == "test") {
-      integer(options.test);
-    } else if (key == "height") {
-      integer(options.height);
-    } else if (key == "width") {
-      integer(options.width);
-    } else if (key == "channels") {
-      integer(options.channels);
-    } else if (key == "classes") {
-      integer(options.classes);
-    } else if (key == "noise") {
-      real(options.noise);
-    } else if (key == "flip") {
-      real(options.flip);
-    } else if (key == "seed") {
-      integer(options.seed);
-    } else {
-      fail("synthetic: unknown option ", quoted(key),
-           " (known: task, count, test, height, width, channels, classes, noise, flip, seed)");
-    }
+  if (auto const* const task = given.find("task")) {
+    require(*task == "classification" || *task == "regression",
+            "synthetic: task must be classification or regression, got ", quoted(*task));
+    options.regression = *task == "regression";
   }
-  if (options.regression && !seen.contains("noise")) options.noise = 0.1;
+  if (options.regression) options.noise = 0.1;
+  given.read("count", options.count);
+  given.read("test", options.test);
+  given.read("height", options.height);
+  given.read("width", options.width);
+  given.read("channels", options.channels);
+  given.read("classes", options.classes);
+  given.read("noise", options.noise);
+  given.read("flip", options.flip);
+  given.read("seed", options.seed);
   check(options);
   return options;
 }

@@ -21,6 +21,7 @@ public:
   {
     m_architecture.input = task.input;
     m_architecture.classes = task.classes;
+    m_architecture.regression = task.regression;
   }
 
   /// A node that reads `inputs`; gives back its id.
@@ -38,13 +39,15 @@ public:
 
   /// A node behind the last one of the chain, which begins at the image.
   void append(nn::spec::Op op) { m_last = add(std::move(op), m_last); }
+  /// A node that reads `inputs` and is now the last one of the chain.
+  void append(nn::spec::Op op, std::vector<std::string> inputs) { m_last = add(std::move(op), std::move(inputs)); }
   std::string const& last() const { return m_last; }
   void continue_from(std::string id) { m_last = std::move(id); }
 
-  /// The classifier ends the chain.
+  /// The classifier, or the linear units of a regression, end the chain.
   nn::spec::Architecture finish(std::string name)
   {
-    append(nn::spec::Dense{m_architecture.classes});
+    append(nn::spec::Dense{m_architecture.classes > 0 ? m_architecture.classes : m_architecture.regression});
     m_architecture.name = std::move(name);
     return std::move(m_architecture);
   }

@@ -147,7 +147,8 @@ public:
       : m_folder(folder), m_config(folder.config()), m_dataset(dataset), m_trainer(trainer), m_observer(observer),
         m_interrupted(interrupted), m_space(make_space(m_config.space, m_config.task)),
         m_algorithm(make_algorithm(m_config.settings, *m_space)),
-        m_engine(predictor::make_method(engine_settings(m_config)))
+        m_engine(predictor::make_method(engine_settings(m_config))),
+        m_target_variance(datasets::target_variance(dataset.validation, dataset.target_width))
   {
     if (m_config.transfer.on)
       m_transfer.emplace(m_config.transfer, m_folder.file("store"), m_config.settings.seed);
@@ -198,6 +199,7 @@ private:
   std::unique_ptr<SearchAlgorithm> m_algorithm;
   std::unique_ptr<predictor::Method> m_engine;
   std::optional<WeightTransfer> m_transfer;
+  double m_target_variance; ///< of the validation split; NaN for classification
   std::optional<JournalWriter> m_journal;
   std::optional<AppendFile> m_curves;
   std::vector<Trial> m_pending; ///< asked in an earlier call and not answered, oldest first
@@ -257,7 +259,7 @@ private:
   /// Shows a report to the engine and keeps what is known of the candidate.
   predictor::Prediction observe(TrialResult& result, nn::EpochReport const& report)
   {
-    double const value = 100 * report.validation_accuracy;
+    double const value = score(report);
     result.last = value;
     result.best = std::isfinite(result.best) ? std::max(result.best, value) : value;
     result.epochs = report.epoch;
@@ -458,15 +460,23 @@ private:
     result.deviation = spread(trained.reports);
   }
 
-  /// Of the last three accuracies, in percentage points.
-  static double spread(std::vector<nn::EpochReport> const& reports)
+  /// What the algorithm maximises: validation accuracy, or R2 (the share of the targets' variance that is explained),
+  /// in percent.
+  double score(nn::EpochReport const& report) const
+  {
+    if (m_config.task.regression > 0) return 100 * (1 - report.validation_loss / m_target_variance);
+    return 100 * report.validation_accuracy;
+  }
+
+  /// Of the last three scores, in percentage points.
+  double spread(std::vector<nn::EpochReport> const& reports) const
   {
     std::size_t const count = std::min<std::size_t>(3, reports.size());
     double mean = 0, squares = 0;
     for (std::size_t i = reports.size() - count; i < reports.size(); ++i)
-      mean += 100 * reports[i].validation_accuracy / static_cast<double>(count);
+      mean += score(reports[i]) / static_cast<double>(count);
     for (std::size_t i = reports.size() - count; i < reports.size(); ++i)
-      squares += std::pow(100 * reports[i].validation_accuracy - mean, 2) / static_cast<double>(count);
+      squares += std::pow(score(reports[i]) - mean, 2) / static_cast<double>(count);
     return std::sqrt(squares);
   }
 
@@ -544,6 +554,9 @@ void check(SearchConfig const& config)
           "search: 'stale_epochs' must not be negative, got ", config.stale_epochs);
   require(config.training.early_stopping_patience == 0 || config.predictor == "none",
           "a prediction engine and --early-stopping both stop candidates; use one of them");
+  require(config.task.regression == 0 || config.predictor == "none",
+          "search: prediction engines know accuracies alone; with a regression 'predictor' must be none, got '",
+          config.predictor, "'");
 }
 
 json::Value to_json(SearchConfig const& config)
@@ -556,7 +569,10 @@ json::Value to_json(SearchConfig const& config)
   task["height"] = config.task.input.height;
   task["width"] = config.task.input.width;
   task["channels"] = config.task.input.channels;
-  task["classes"] = config.task.classes;
+  if (config.task.regression > 0)
+    task["regression"] = config.task.regression;
+  else
+    task["classes"] = config.task.classes;
   object["task"] = std::move(task);
   json::Object algorithm;
   algorithm["name"] = config.settings.algorithm;
@@ -590,7 +606,12 @@ SearchConfig parse_search_config(json::Value const& value, std::string const& so
   config.task.input.height = static_cast<int>(task.integer("height", 1, most_int));
   config.task.input.width = static_cast<int>(task.integer("width", 1, most_int));
   config.task.input.channels = static_cast<int>(task.integer("channels", 1, most_int));
-  config.task.classes = static_cast<int>(task.integer("classes", 2, most_int));
+  if (task.has("regression")) {
+    config.task.classes = 0;
+    config.task.regression = static_cast<int>(task.integer("regression", 1, most_int));
+  } else {
+    config.task.classes = static_cast<int>(task.integer("classes", 2, most_int));
+  }
   task.finish();
   auto algorithm = reader.object("algorithm");
   auto& settings = config.settings;
@@ -657,9 +678,12 @@ SearchResult run_search(SearchFolder& folder, datasets::Dataset const& dataset, 
 {
   auto const& task = folder.config().task;
   require(dataset.validation.count > 0, dataset.name, ": a search needs a validation split (--validation FRACTION)");
-  require(dataset.classes == task.classes && dataset.height == task.input.height && dataset.width == task.input.width &&
+  require(dataset.classes == task.classes && dataset.target_width == task.regression &&
+              dataset.height == task.input.height && dataset.width == task.input.width &&
               dataset.channels == task.input.channels,
           dataset.name, ": is not the data set that the search was configured for");
+  require(task.regression == 0 || datasets::target_variance(dataset.validation, task.regression) > 0, dataset.name,
+          ": the targets of the validation split are all equal, which leaves R2 undefined");
   return Search(folder, dataset, trainer, observer, interrupted).run();
 }
 

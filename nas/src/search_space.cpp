@@ -17,12 +17,20 @@ struct Entry
 };
 
 constexpr std::array spaces{
-    Entry{"lenet11", impl::make_lenet11},       Entry{"vgg21", impl::make_vgg21},
+    Entry{"lenet11", impl::make_lenet11},
+    Entry{"vgg21", impl::make_vgg21},
     Entry{"vgg21-narrow", impl::make_vgg21_narrow},
-    Entry{"nt3-12", impl::make_nt3_12},         Entry{"nt3-8", impl::make_nt3_8},
-    Entry{"nt3-8-full", impl::make_nt3_8_full}, Entry{"nt3-10", impl::make_nt3_10},
-    Entry{"nsga-net", impl::make_nsga_net},     Entry{"nsga-net-narrow", impl::make_nsga_net_narrow},
-    Entry{"evocnn", impl::make_evocnn},         Entry{"menndl", impl::make_menndl},
+    Entry{"nt3-12", impl::make_nt3_12},
+    Entry{"nt3-8", impl::make_nt3_8},
+    Entry{"nt3-8-full", impl::make_nt3_8_full},
+    Entry{"nt3-10", impl::make_nt3_10},
+    Entry{"uno-12", impl::make_uno_12},
+    Entry{"uno-13", impl::make_uno_13},
+    Entry{"uno-toy", impl::make_uno_toy},
+    Entry{"nsga-net", impl::make_nsga_net},
+    Entry{"nsga-net-narrow", impl::make_nsga_net_narrow},
+    Entry{"evocnn", impl::make_evocnn},
+    Entry{"menndl", impl::make_menndl},
 };
 
 } // namespace
@@ -41,7 +49,9 @@ std::unique_ptr<SearchSpace> make_space(std::string const& name, Task const& tas
   nn::spec::Shape const& input = task.input;
   require(input.height >= 1 && input.width >= 1 && input.channels >= 1, "task: field 'input' must be positive, got ",
           input.height, " x ", input.width, " x ", input.channels);
-  require(task.classes >= 2, "task: field 'classes' must be at least 2, got ", task.classes);
+  require(task.regression >= 0 && (task.regression == 0 || task.classes == 0),
+          "task: either 'classes' or 'regression', got ", task.classes, " and ", task.regression);
+  require(task.regression > 0 || task.classes >= 2, "task: field 'classes' must be at least 2, got ", task.classes);
   std::string known;
   for (Entry const& entry : spaces) {
     if (entry.name == name) return entry.make(task);

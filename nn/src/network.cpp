@@ -662,7 +662,7 @@ void Network<ExecSpace, Real>::update(OptimiserOptions const& options, double le
 template <class ExecSpace, class Memory>
 auto host_copy(ExecSpace const& exec, Memory const& memory)
 {
-  auto const host = Kokkos::create_mirror_view(Kokkos::view_alloc(Kokkos::WithoutInitializing), memory);
+  auto host = Kokkos::create_mirror_view(Kokkos::view_alloc(Kokkos::WithoutInitializing), memory);
   if (host.data() != memory.data()) Kokkos::deep_copy(exec, host, memory);
   exec.fence("nasturtium::network: copied to the host");
   return host;

@@ -9,6 +9,7 @@
 #include <nasturtium/nas/search.hpp>
 #include <nasturtium/nn/weights.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers.hpp>
@@ -300,4 +301,46 @@ TEST_CASE("search: a model that cannot be written is told, and the search goes o
   REQUIRE_FALSE(notes.texts.empty());
   CHECK(notes.texts.front().find("model.onnx") != std::string::npos);
   CHECK(is_file(folder / "search/best/weights.h5"));
+}
+
+TEST_CASE("search: a regression is searched by R2 of the validation split")
+{
+  test::TemporaryFolder const place;
+  auto data = datasets::load("synthetic:task=regression:height=8:width=8:count=160:test=0");
+  datasets::split_validation(data, 0.25, 1);
+  auto config = config_of();
+  config.task = {{8, 8, 1}, 0, 1};
+  config.settings.evaluations = 4;
+  config.training.epochs = 3;
+  config.training.optimiser.learning_rate = 0.01;
+  config.data_checksum = data.checksum;
+  auto folder = create(place / "run", config);
+  CHECK(to_json(parse_search_config(to_json(config), "test")) == to_json(config));
+  SearchObserver nobody;
+  auto const result = run_search(folder, data, one_thread(), nobody);
+  REQUIRE(result.best >= 0);
+  auto const& best = result.trials[static_cast<std::size_t>(result.best)];
+  auto const path = folder.file("best/weights.h5");
+  auto const measured = nn::evaluate(one_thread(), nn::load_weights_architecture(path), nn::load_weights(path), data,
+                                     data.validation, 64, 1);
+  double mean = 0, squares = 0;
+  for (float const target : data.validation.targets)
+    mean += static_cast<double>(target) / 40;
+  for (float const target : data.validation.targets)
+    squares += std::pow(static_cast<double>(target) - mean, 2) / 40;
+  CHECK(std::abs(datasets::target_variance(data.validation, 1) - squares) < 1e-12);
+  CHECK(std::abs(100 * (1 - measured.loss / squares) - best.fitness) < 1e-6);
+  for (auto const& trial : result.trials)
+    CHECK((trial.failed() || trial.fitness <= best.fitness));
+
+  auto wrong = config;
+  wrong.predictor = "a4nn";
+  CHECK(error_of([&] { check(wrong); }) ==
+        "search: prediction engines know accuracies alone; with a regression 'predictor' must be none, got 'a4nn'");
+  CHECK(error_of([&] { run_search(folder, images(), one_thread(), nobody); }).find("is not the data set") !=
+        std::string::npos);
+  std::fill(data.validation.targets.begin(), data.validation.targets.end(), 0.5f);
+  CHECK(error_of([&] {
+          run_search(folder, data, one_thread(), nobody);
+        }).find("targets of the validation split are all equal") != std::string::npos);
 }

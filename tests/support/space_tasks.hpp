@@ -11,10 +11,11 @@
 
 namespace nasturtium::test {
 
-/// The images, for a space of images; for one of rows, rows of several lengths.
+/// The images, for a space of images; for one of rows, rows of several lengths; for Uno its wide row and regression.
 inline std::vector<nas::Task> tasks_of(std::string_view space, std::vector<nas::Task> const& images)
 {
   if (space.starts_with("nt3")) return {{{109, 1, 1}, 2}, {{157, 1, 1}, 10}, {{512, 1, 1}, 2}};
+  if (space.starts_with("uno")) return {{{1, 1, 8261}, 0, 1}};
   return images;
 }
 

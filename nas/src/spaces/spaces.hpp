@@ -21,5 +21,8 @@ std::unique_ptr<SearchSpace> make_nsga_net(Task const& task);
 std::unique_ptr<SearchSpace> make_nsga_net_narrow(Task const& task);
 std::unique_ptr<SearchSpace> make_evocnn(Task const& task);
 std::unique_ptr<SearchSpace> make_menndl(Task const& task);
+std::unique_ptr<SearchSpace> make_uno_12(Task const& task);
+std::unique_ptr<SearchSpace> make_uno_13(Task const& task);
+std::unique_ptr<SearchSpace> make_uno_toy(Task const& task);
 
 } // namespace nasturtium::nas::impl

@@ -39,6 +39,10 @@ struct Dataset
 /// Sets mean and deviation from the training split (a deviation of 0 becomes 1).
 void measure_normalisation(Dataset& dataset);
 
+/// Mean squared deviation of regression targets from the mean of their column: what a constant leaves of the squared
+/// error. NaN without targets.
+double target_variance(Samples const& samples, int target_width);
+
 /// Moves a stratified fraction of the training split to validation: per class, the samples whose seeded random number
 /// is smallest; order within both splits is kept. Regression data are not stratified. Requires 0 < fraction < 1 and an
 /// empty validation split; throws Error, also where a split would be empty. Normalisation is measured again on what

@@ -45,6 +45,11 @@ struct CsvOptions
 /// all are integers, else by text; class_names tells them.
 Dataset read_csv(std::string const& path, CsvOptions const& options = {});
 
+/// CANDLE's NT3: tables without a header, plain or gzip'ed, the first column the class (0 or 1, normal or tumour
+/// tissue), the others the expression of a gene each (60,483 there), as 1 x genes x 1. Every gene is divided by its
+/// largest absolute value over the training rows alone. `test` may be empty: no test split.
+Dataset read_nt3(std::string const& train, std::string const& test = {});
+
 /// HDF5 in the layout of docs/formats.md.
 Dataset read_hdf5(std::string const& path);
 /// Writes that layout, atomically; read_hdf5 gives the same splits back. Throws Error, leaving nothing

@@ -50,7 +50,8 @@ std::vector<Entry> const& entries();
 ///   svhn:TRAIN.mat[,...]:TEST.mat
 ///   csv:FILE[:label=COLUMN][:target=COLUMN[,COLUMN...]][:test=FILE][:shape=HxWxC]
 ///   hdf5:FILE
-///   synthetic[:key=value...] see synthetic.hpp
+///   nt3:TRAIN.csv:TEST.csv
+///   synthetic[:key=value...], synthetic-nt3[:...], synthetic-uno[:...] see synthetic.hpp
 /// Paths must not hold "," (lists) nor ":" (options).
 Dataset load(std::string const& specification, std::string const& data_dir = {});
 

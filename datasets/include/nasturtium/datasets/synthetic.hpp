@@ -6,6 +6,7 @@
 
 #include <nasturtium/datasets/dataset.hpp>
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -41,5 +42,42 @@ ErrorBounds bayes_error(SyntheticOptions const& options);
 /// "key=value[:key=value...]" with the names above (task, count, test, height, width, channels, classes, noise, flip,
 /// seed).
 SyntheticOptions parse_synthetic(std::string const& text);
+
+/// Stand-ins with the shapes of two CANDLE benchmarks, where the files of those are not at hand. Tables made with them
+/// say "synthetic".
+struct SyntheticNt3Options
+{
+  std::int64_t count = 1120, test = 280; ///< samples, as in NT3
+  int features = 2048;                   ///< NT3 has 60,483; at least 256
+  double noise = 1;                      ///< deviation per feature, in [0, 1000]
+  std::uint64_t seed = 1;
+};
+
+/// Profiles of 1 x features x 1 and two classes that take turns. A profile is a fixed random level in [-1, 1) per
+/// feature, plus noise, plus at eight places, evenly spread and shifted by 0 to 7 features from sample to sample, one
+/// of two motifs of eight features at +-1: four up and four down (class 0), or up and down in turns (class 1).
+Dataset make_synthetic_nt3(SyntheticNt3Options const& options);
+
+/// "key=value[:key=value...]" of count, test, features, noise, seed.
+SyntheticNt3Options parse_synthetic_nt3(std::string const& text);
+
+struct SyntheticUnoOptions
+{
+  std::int64_t count = 2000, test = 400; ///< samples
+  double noise = 0.1;                    ///< deviation of the target, in [0, 1000]
+  std::uint64_t seed = 1;
+};
+
+/// Features of Uno in the order of a sample: dose, gene expression, drug descriptors, drug fingerprints; 8,261 in all.
+inline constexpr std::array<int, 4> uno_blocks{1, 942, 5270, 2048};
+
+/// Regression of one value from 1 x 1 x 8261: one of 60 cell lines, which decides the expression, one of 100 drugs,
+/// which decides descriptors (real) and fingerprints (0 or 1), each through four hidden properties u and v, and a dose
+/// in [0, 1). The target is tanh(2 (dose - 1/2) + u1 + v1 + u2 v2 + u3 v3 + u4 v4), plus noise: the best mean squared
+/// error is noise^2.
+Dataset make_synthetic_uno(SyntheticUnoOptions const& options);
+
+/// "key=value[:key=value...]" of count, test, noise, seed.
+SyntheticUnoOptions parse_synthetic_uno(std::string const& text);
 
 } // namespace nasturtium::datasets

@@ -55,7 +55,8 @@ void check(SearchConfig const& config);
 json::Value to_json(SearchConfig const& config);
 SearchConfig parse_search_config(json::Value const& value, std::string const& source);
 
-/// What became of one candidate. Accuracies in percent; NaN: not known.
+/// What became of one candidate. Accuracies in percent (regression: R2 in percent, which has no lower bound); NaN: not
+/// known.
 struct TrialResult
 {
   static constexpr double nan = std::numeric_limits<double>::quiet_NaN();

@@ -30,7 +30,7 @@ struct Trial
 struct Fitness
 {
   bool failed = false;   ///< invalid, diverged, out of memory, ...: ranks behind everything
-  double accuracy = 0;   ///< percent, larger is better
+  double accuracy = 0;   ///< percent, larger is better; R2 in percent where the task is a regression
   double flops = 0;      ///< forward, per image; smaller is better
   double parameters = 0; ///< smaller is better
   double deviation = 0;  ///< of the accuracy (over repeated measurements or half epochs), smaller is better

@@ -23,7 +23,8 @@ using Genome = std::vector<int>;
 struct Task
 {
   nn::spec::Shape input;
-  int classes = 10;
+  int classes = 10;   ///< 0: a regression ...
+  int regression = 0; ///< ... of so many values
 };
 
 class SearchSpace

@@ -68,7 +68,7 @@ struct Candidate
   std::shared_ptr<TrainState const> resume_from;  ///< null: from the start
   /// Ids of nodes whose weights stay bitwise as they are; their batch norms run on the stored statistics in training as
   /// well. An id that is unknown or owns no weights, and freezing everything, make the candidate invalid.
-  std::vector<std::string> frozen;
+  std::vector<std::string> frozen{};
   std::vector<Listener*> listeners;
   bool log_steps = false;
   bool share_state = false; ///< call Listener::on_state after every report (copies all weights to the host)
