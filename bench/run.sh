@@ -18,6 +18,7 @@ Speed of our own kernels and steps (OPTIONS are Google Benchmark's, e.g. --bench
 
 The papers' experiments, their metrics as counters (--scale=smoke|laptop|node|paper --out=DIR, and Google Benchmark's options):
   penguin        fitness prediction in three searches (docs/guide/reproduce.md)
+  weight-transfer  candidates that start from earlier weights (docs/weight-transfer.md)
   predictor      microseconds per prediction of every method
 
 Side by side with others, interleaved in one run; results/ takes the tables (the first call sets PyTorch up, a minute):
@@ -30,7 +31,7 @@ Measure on a quiet machine; OMP_NUM_THREADS and OMP_PROC_BIND are passed on.
 EOT
 }
 
-declare -A programs=([kernels]=contraction_bench [memory]=memory_bench [steps]=step_bench [penguin]=penguin_bench [predictor]=predictor_bench)
+declare -A programs=([kernels]=contraction_bench [memory]=memory_bench [steps]=step_bench [penguin]=penguin_bench [weight-transfer]=weight_transfer_bench [predictor]=predictor_bench)
 # A core type that was set for the sake of some old OpenBLAS would slow the contender down: let it choose its own.
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
@@ -51,7 +52,7 @@ run_all() {
 what=${1:-}
 shift || true
 case $what in
-  kernels | memory | steps | penguin | predictor)
+  kernels | memory | steps | penguin | weight-transfer | predictor)
     ./nasturtium build openmp "${programs[$what]}"
     exec ./nasturtium shell "build/openmp/bench/${programs[$what]}" "$@"
     ;;

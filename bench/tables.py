@@ -89,12 +89,17 @@ def parity() -> list[str]:
 
 def demo() -> list[str]:
     """What the demo prints last, as it prints it."""
-    shown = rows("demo/table.csv")
-    digits = {"test accuracy %": 2, "time s": 1, "images/s": 0}
-    body = [[f"{float(r[c]):.{digits[c]}f}" if c in digits else r[c] for c in r] for r in shown]
-    widths = [max(len(line[i]) for line in [list(shown[0]), *body]) for i in range(len(shown[0]))]
+    columns = (("method", None), ("saved %", 1), ("factor", 2), ("MAE", 2), ("recall 10 %", 0), ("gap", 2), ("regret", 2))
+    body = [[r[c] if d is None else f"{float(r[c]):.{d}f}" if r[c] else "" for c, d in columns]
+            for r in rows("demo/replayed.csv") if ":" not in r["method"] and r["saved %"]]
+    live = rows("demo/live.csv")[0]
+    head = [c.replace("recall 10 %", "recall %") for c, _ in columns]
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
     align = lambda line: "  ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(line, widths))).rstrip()
-    return ["```", "  ".join(t.ljust(w) for t, w in zip(shown[0], widths)).rstrip(), "  ".join("-" * w for w in widths), *map(align, body), "```"]
+    return ["```", "  ".join(t.ljust(w) for t, w in zip(head, widths)).rstrip(), "  ".join("-" * w for w in widths), *map(align, body), "```", "",
+            f"and, with `nasturtium` stopping networks for real, {float(live['saved %']):.0f} % of the epochs saved, "
+            f"{float(live['seconds to the end']):.0f} s become {float(live['seconds with engine']):.0f} s, and the best network reaches "
+            f"{float(live['best with engine']):.1f} instead of {float(live['best to the end']):.1f} %."]
 
 
 def penguin() -> list[str]:
@@ -105,7 +110,64 @@ def penguin() -> list[str]:
     return table(["search", "method", "saved %", "factor", "error", "recall %", "gap", "regret", "Spearman"], lines, 2)
 
 
-TABLES = {"demo": demo, "penguin": penguin, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity}
+def number(text: str, digits: int) -> str:
+    return f"{float(text):.{digits}f}" if text else ""
+
+
+def transfer_scores() -> list[str]:
+    lines = [[f"{r['task']}, {r['arm']}", r["seeds"], *(number(r[c], d) for c, d in (
+        ("best", 2), ("top", 2), ("median", 2), ("gain of top", 2), ("p, Holm", 4), ("gain of median", 2), ("p of median", 4)))]
+             for r in transfer_rows("scores")]
+    return table(["task, arm", "seeds", "best", "top 5 / 3", "median", "gain of top", "p (Holm)", "gain of median", "p"], lines)
+
+
+def transfer_rows(name: str) -> list[dict[str, str]]:
+    return [r for part in ("fashion-mnist", "cifar10") for r in rows(f"weight-transfer/laptop/{part}/{name}.csv")]
+
+
+def transfer_full() -> list[str]:
+    lines = [[f"{r['task']}, {r['arm']}", *(number(r[c], d) for c, d in (
+        ("R epochs", 1), ("O epochs", 1), ("T epochs", 1), ("R/T", 2), ("O/T", 2), ("R test %", 2), ("T test %", 2), ("T - R", 2), ("p, T worse", 3)))]
+             for r in transfer_rows("full")]
+    return table(["task, arm", "R epochs", "O", "T", "R/T", "O/T", "R test %", "T test %", "T - R", "p, T worse"], lines)
+
+
+def transfer_controls() -> list[str]:
+    lines = [[f"{r['task']}, {r['arm']}", *(number(r[c], d) for c, d in (
+        ("score of the top", 2), ("from scratch", 2), ("inflation", 2), ("lineage epochs", 2), ("scratch, lineage epochs", 2), ("gain over it", 2), ("p", 4)))]
+             for r in transfer_rows("controls")]
+    return table(["task, arm", "score of the top", "again from scratch", "inflation", "lineage epochs", "scratch, so many epochs", "gain over it", "p"], lines)
+
+
+def transfer_cost() -> list[str]:
+    lines = [[f"{r['task']}, {r['arm']}", *(number(r[c], d) for c, d in (
+        ("warm starts %", 0), ("all layers %", 0), ("lineage", 1), ("ms/evaluation", 0), ("match ms", 3), ("load ms", 2), ("store ms", 2), ("overhead %", 2), ("ratio", 2)))]
+             for r in transfer_rows("overhead") if r["arm"] != "none"]
+    return table(["task, arm", "warm %", "all layers %", "lineage", "ms/evaluation", "match ms", "load ms", "store ms", "overhead %", "whole files / stored"], lines)
+
+
+def transfer_ranks() -> list[str]:
+    lines = [[f"{r['task']}, {r['arm']}", r["candidates"], *(number(r[c], 3) for c in ("tau-b", "tau-b, short lineages", "tau-b, long lineages"))]
+             for r in transfer_rows("ranks")]
+    return table(["task, arm", "candidates", "tau-b", "short lineages", "long lineages"], lines)
+
+
+def together() -> list[str]:
+    lines = [[r["search"], r["seeds"], *(number(r[c], d) for c, d in (("epochs", 0), ("saved %", 1), ("seconds", 0), ("best measured", 2), ("median measured", 2)))]
+             for r in rows("weight-transfer/laptop/fashion-mnist/together.csv")]
+    return table(["search", "seeds", "epochs", "saved %", "seconds", "best measured", "median measured"], lines)
+
+
+def penguin_live() -> list[str]:
+    lines = [[f"{r['search']}, {r['data set']}", *(number(r[c], d) for c, d in (
+        ("saved %", 1), ("seconds to the end", 0), ("seconds with engine", 0), ("wall factor", 2), ("best to the end", 2), ("best with engine", 2)))]
+             for r in rows("penguin/laptop/live.csv")]
+    return table(["search", "saved %", "s to the end", "s with engine", "wall factor", "best to the end", "best with engine"], lines)
+
+
+TABLES = {"demo": demo, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
+          "transfer-scores": transfer_scores, "transfer-full": transfer_full, "transfer-controls": transfer_controls,
+          "transfer-cost": transfer_cost, "transfer-ranks": transfer_ranks, "together": together}
 
 
 def filled(path: Path) -> str:

@@ -30,8 +30,8 @@ PenguinPlan demo_plan()
   plan.searches = {"menndl"};
   plan.datasets = {"fashion-mnist"};
   plan.presets = {"penguin", "a4nn", "nasturtium"};
-  plan.networks = 24;
-  plan.epochs = 12;
+  plan.networks = 40;
+  plan.epochs = 10;
   plan.images = 2000;
   plan.out = "results/demo";
   return plan;

@@ -155,6 +155,11 @@ int reproduce_weight_transfer(Invocation const& call)
       ->option_text("ARM,...");
   app.add_option("--provider", asked.provider, "Who gives its weights")->option_text("parent|nearest|random [parent]");
   app.add_option("--seeds", asked.seeds, "Paired searches of each arm; 0: as the scale has it")->type_name("N");
+  app.add_option(
+         "--first-seed", asked.first_seed,
+         "The first of them: processes with seeds of their own may share --out, and a last call makes the tables")
+      ->capture_default_str()
+      ->type_name("N");
   app.add_option("--evaluations", asked.evaluations, "Candidates of a search; 0: as the scale has it")->type_name("N");
   app.add_option("--top", asked.top, "Candidates that are trained fully; 0: as the scale has it")->type_name("N");
   app.add_option("--learning-rate", learning_rate, "Of evaluations and full training; 0: as the scale has it")
@@ -168,6 +173,8 @@ int reproduce_weight_transfer(Invocation const& call)
   auto plan = transfer_plan(scale);
   require(asked.seeds >= 0 && asked.evaluations >= 0 && asked.top >= 0,
           "--seeds, --evaluations and --top must not be negative");
+  require(asked.first_seed >= 1, "--first-seed must be at least 1, got ", asked.first_seed);
+  plan.first_seed = asked.first_seed;
   if (asked.seeds > 0) plan.seeds = asked.seeds;
   if (asked.evaluations > 0) plan.evaluations = asked.evaluations;
   if (asked.top > 0) plan.top = asked.top;
@@ -239,9 +246,10 @@ int reproduce(Invocation const& call)
   std::string experiment;
   VerbParser parser("reproduce", "Runs an experiment of a paper: trains, compares, writes tables, figures and a page.",
                     examples);
-  parser->add_option("EXPERIMENT", experiment,
-                     "penguin: fitness prediction in three searches; weight-transfer: starting from earlier weights; "
-                     "its own options stand behind it")
+  parser
+      ->add_option("EXPERIMENT", experiment,
+                   "penguin: fitness prediction in three searches; weight-transfer: starting from earlier weights; "
+                   "its own options stand behind it")
       ->required()
       ->option_text("penguin|weight-transfer (required)");
   parser->allow_extras();

@@ -366,7 +366,8 @@ int search(Invocation const& call)
   app.add_option("--match-element", options.element, "Layers match by the shapes of all tensors, or of the kernel")
       ->option_text("tuple|kernel [tuple]")
       ->group(group);
-  app.add_option("--match-batch-norm", options.batch_norm, "A batch norm is a layer, part of the one before, or nothing")
+  app.add_option("--match-batch-norm", options.batch_norm,
+                 "A batch norm is a layer, part of the one before, or nothing")
       ->option_text("element|fused|ignore [element]")
       ->group(group);
   app.add_option("--store-cap", options.store_gigabytes, "GB of weights to keep; 0: no limit")

@@ -241,7 +241,8 @@ Table controls_table(std::vector<TransferCell> const& cells, TransferPlan const&
 /// Rank correlation of the search's score with the test accuracy after full training from random weights.
 Table ranks_table(std::vector<TransferCell> const& cells)
 {
-  Table table({{"task"}, {"arm"}, {"candidates"}, {"tau-b", 3}, {"tau-b, short lineages", 3}, {"tau-b, long lineages", 3}});
+  Table table(
+      {{"task"}, {"arm"}, {"candidates"}, {"tau-b", 3}, {"tau-b, short lineages", 3}, {"tau-b, long lineages", 3}});
   for (auto const& cell : cells)
     for (auto const& run : cell.runs) {
       if (run.ranked.empty()) continue;
@@ -262,8 +263,8 @@ Table ranks_table(std::vector<TransferCell> const& cells)
       }
       auto const tau = [&](std::size_t part) { return cell_of(predictor::kendall(estimate[part], truth[part])); };
       bool const lineages = run.arm != "none";
-      table.add_row({cell.name, run.arm, static_cast<std::int64_t>(truth[0].size()), tau(0),
-                     lineages ? tau(1) : Cell(), lineages ? tau(2) : Cell()});
+      table.add_row({cell.name, run.arm, static_cast<std::int64_t>(truth[0].size()), tau(0), lineages ? tau(1) : Cell(),
+                     lineages ? tau(2) : Cell()});
     }
   return table;
 }
@@ -338,9 +339,8 @@ Table together_table(std::vector<TransferCell> const& cells)
         epochs.push_back(run.search.epochs_used);
         saved.push_back(100 * run.search.saved());
         seconds.push_back(run.search.seconds + run.search.engine_seconds);
-        best.push_back(run.search.best < 0
-                           ? nan
-                           : run.search.trials[static_cast<std::size_t>(run.search.best)].fitness);
+        best.push_back(run.search.best < 0 ? nan
+                                           : run.search.trials[static_cast<std::size_t>(run.search.best)].fitness);
         measured.push_back(last.empty() ? nan : *std::max_element(last.begin(), last.end()));
         middle.push_back(median(last));
       }
@@ -400,10 +400,12 @@ TransferPlan transfer_plan(std::string const& scale)
   plan.scale = scale;
   plan.arms = {"none", "lp", "lcs", "lcs-frozen", "lcs-permuted"};
   if (scale == "smoke") {
-    plan.tasks = {{"lenet11", "synthetic:count=600:test=200:height=16:width=16:classes=4:noise=60", 0, 0, 1, 32, 0.003}};
+    plan.tasks = {
+        {"lenet11", "synthetic:count=600:test=200:height=16:width=16:classes=4:noise=60", 0, 0, 1, 32, 0.003}};
     plan.full.most_epochs = 4;
   } else if (scale == "laptop") {
-    plan.tasks = {{"lenet11", "fashion-mnist", 4000, 2000, 1, 64, 0.003}, {"vgg21-narrow", "cifar10", 2000, 2000, 1, 32, 0.003}};
+    plan.tasks = {{"lenet11", "fashion-mnist", 4000, 2000, 1, 64, 0.003},
+                  {"vgg21-narrow", "cifar10", 2000, 2000, 1, 32, 0.003}};
     plan.seeds = 8;
     plan.evaluations = 150;
     plan.population = 30;
@@ -412,7 +414,7 @@ TransferPlan transfer_plan(std::string const& scale)
     plan.ranked = 30;
     plan.full.most_epochs = 30;
     plan.together_seeds = 3;
-    plan.together_evaluations = 60;
+    plan.together_evaluations = 40;
     plan.together_epochs = 8;
   } else if (scale == "node" || scale == "paper") {
     bool const whole = scale == "paper";
@@ -458,7 +460,7 @@ std::optional<std::vector<TransferCell>> run_transfer(TransferPlan const& plan, 
     TransferCell cell;
     cell.name = concat(task.space, "-", short_name(task.dataset));
     cell.task = task;
-    for (int seed = 1; seed <= plan.seeds; ++seed)
+    for (int seed = plan.first_seed; seed < plan.first_seed + plan.seeds; ++seed)
       for (auto const& arm : plan.arms) {
         std::string const folder = (fs::path(plan.out) / cell.name / concat("seed-", seed)).string();
         create_directories(folder);
@@ -491,7 +493,7 @@ std::optional<std::vector<TransferCell>> run_transfer(TransferPlan const& plan, 
         }
         cell.runs.push_back(std::move(run));
       }
-    if (cells.empty())
+    if (cells.empty() && plan.first_seed == 1)
       for (int seed = 1; seed <= plan.together_seeds; ++seed)
         for (char const* const arm : {"none", "transfer", "prediction", "both"}) {
           auto const config =
@@ -582,7 +584,8 @@ Table transfer_full(std::vector<TransferCell> const& cells)
       auto const of = [&](Arm from, double nas::FullTraining::* figure) {
         return over_seeds(cell, arm, [&](auto const& run) { return mean_of(run, from, figure); });
       };
-      auto const epochs_r = of(Arm::random, &nas::FullTraining::epochs), epochs_o = of(Arm::own, &nas::FullTraining::epochs),
+      auto const epochs_r = of(Arm::random, &nas::FullTraining::epochs),
+                 epochs_o = of(Arm::own, &nas::FullTraining::epochs),
                  epochs_t = of(Arm::transferred, &nas::FullTraining::epochs);
       auto const test_r = of(Arm::random, &nas::FullTraining::test), test_o = of(Arm::own, &nas::FullTraining::test),
                  test_t = of(Arm::transferred, &nas::FullTraining::test);
@@ -657,9 +660,10 @@ void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& 
       narrow.width = 400;
       narrow.height = 380;
       write_file(file(cell.name + ".svg"), to_svg(wide, true));
-      page.svg(to_svg(wide, false), to_svg(narrow, false),
-               "Scores of candidates that inherit include what their ancestors learnt; the controls below tell how much "
-               "of it is longer training.");
+      page.svg(
+          to_svg(wide, false), to_svg(narrow, false),
+          "Scores of candidates that inherit include what their ancestors learnt; the controls below tell how much "
+          "of it is longer training.");
     }
   }
   write_file(file("tables.md"), markdown);

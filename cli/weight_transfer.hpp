@@ -31,12 +31,14 @@ struct TransferPlan
 {
   std::string scale;
   std::vector<TransferTask> tasks;
-  /// none, lp, lcs, lcs-bytes, exact-prefix; with "-frozen" or "-permuted" behind: that variant, without a second phase.
+  /// none, lp, lcs, lcs-bytes, exact-prefix; with "-frozen" or "-permuted" behind: that variant, without a second
+  /// phase.
   std::vector<std::string> arms;
-  int seeds = 2;                                ///< 1, 2, ...: the unit of every test
+  int seeds = 2;      ///< the unit of every test
+  int first_seed = 1; ///< seeds may be spread over processes that share `out`
   int evaluations = 20, population = 8, sample = 3;
-  int top = 3;                                  ///< candidates that are trained fully
-  int ranked = 6;                               ///< candidates of the first seed whose ranks are compared
+  int top = 3;    ///< candidates that are trained fully
+  int ranked = 6; ///< candidates of the first seed whose ranks are compared
   nas::FullTrainingOptions full;
   /// Transfer and prediction together, on the first task: searches of so many candidates and epochs; 0 seeds: none.
   int together_seeds = 1, together_evaluations = 12, together_epochs = 4;
@@ -80,8 +82,8 @@ Table transfer_scores(std::vector<TransferCell> const& cells, TransferPlan const
 /// Epochs to the early stop and final test accuracy, from random (R), own (O) and transferred (T) weights.
 Table transfer_full(std::vector<TransferCell> const& cells);
 
-/// Writes scores.csv, full.csv, controls.csv, ranks.csv, overhead.csv, together.csv, tables.md, provenance.json, figures and
-/// index.html to `plan.out`.
+/// Writes scores.csv, full.csv, controls.csv, ranks.csv, overhead.csv, together.csv, tables.md, provenance.json,
+/// figures and index.html to `plan.out`.
 void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& plan, Provenance const& provenance);
 
 } // namespace nasturtium::cli

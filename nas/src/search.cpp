@@ -150,8 +150,7 @@ public:
         m_engine(predictor::make_method(engine_settings(m_config))),
         m_target_variance(datasets::target_variance(dataset.validation, dataset.target_width))
   {
-    if (m_config.transfer.on)
-      m_transfer.emplace(m_config.transfer, m_folder.file("store"), m_config.settings.seed);
+    if (m_config.transfer.on) m_transfer.emplace(m_config.transfer, m_folder.file("store"), m_config.settings.seed);
   }
 
   SearchResult run()
@@ -422,9 +421,8 @@ private:
   std::optional<Job> make_job(TrialResult& result)
   {
     try {
-      Job job{.id = result.trial.id,
-              .architecture = m_space->decode(result.trial.genome),
-              .options = m_config.training};
+      Job job{
+          .id = result.trial.id, .architecture = m_space->decode(result.trial.genome), .options = m_config.training};
       auto const inferred = nn::spec::infer(job.architecture, concat("trial ", result.trial.id));
       result.flops = inferred.forward_flops;
       result.parameters = inferred.parameter_count;
@@ -702,15 +700,13 @@ std::string trials_csv(std::vector<TrialResult> const& trials)
               std::to_string(trial.other_parent), nn::name(result.status),          result.predicted ? "1" : "0"};
     for (auto const& [title, member] : numbers)
       fields.push_back(std::isfinite(result.*member) ? shortest(result.*member) : std::string());
-    fields.insert(fields.end(),
-                  {std::to_string(result.parameters), result.hash, format_genome(trial.genome)});
+    fields.insert(fields.end(), {std::to_string(result.parameters), result.hash, format_genome(trial.genome)});
     auto const& it = result.transfer;
     if (it.layers_of_child > 0)
-      fields.insert(fields.end(),
-                    {std::to_string(it.donor), std::to_string(it.layers), std::to_string(it.layers_of_child),
-                     std::to_string(it.bytes), shortest(it.fraction), std::to_string(it.lineage_length),
-                     shortest(it.lineage_epochs), shortest(it.match_seconds), shortest(it.load_seconds),
-                     shortest(it.store_seconds)});
+      fields.insert(fields.end(), {std::to_string(it.donor), std::to_string(it.layers),
+                                   std::to_string(it.layers_of_child), std::to_string(it.bytes), shortest(it.fraction),
+                                   std::to_string(it.lineage_length), shortest(it.lineage_epochs),
+                                   shortest(it.match_seconds), shortest(it.load_seconds), shortest(it.store_seconds)});
     else
       fields.insert(fields.end(), 10, std::string()); // without transfer
     fields.push_back(result.reason);

@@ -236,9 +236,9 @@ WeightTransfer::Start WeightTransfer::start(Trial const& trial, nn::spec::Archit
   }
   start.record.layers = found.matched;
   start.record.bytes = found.bytes;
-  start.record.fraction = found.parameters_of_child > 0 ? static_cast<double>(found.parameters) /
-                                                              static_cast<double>(found.parameters_of_child)
-                                                        : 0;
+  start.record.fraction = found.parameters_of_child > 0
+                              ? static_cast<double>(found.parameters) / static_cast<double>(found.parameters_of_child)
+                              : 0;
   start.record.lineage_length = donor->record.lineage_length + 1;
   start.record.lineage_epochs = start.record.fraction * donor->record.lineage_epochs; // its own follow in keep()
   if (m_impl->settings.freeze)

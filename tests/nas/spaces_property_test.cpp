@@ -122,8 +122,8 @@ TEST_CASE("spaces: every neighbour is within reach, every sample too")
   // Each gene of a space with a fixed length takes each value.
   for (std::string const name :
        {"lenet11", "vgg21", "nt3-12", "nt3-8", "nt3-10", "nsga-net", "menndl", "uno-13", "uno-toy"}) {
-    auto const space = make_space(name, name.starts_with("nt3") ? Task{{2048, 1, 1}, 2}
-                                                          : test::tasks_of(name, tasks).front());
+    auto const space =
+        make_space(name, name.starts_with("nt3") ? Task{{2048, 1, 1}, 2} : test::tasks_of(name, tasks).front());
     Random random(1, 0);
     Genome const start = space->sample(random);
     std::set<Genome> neighbours;

@@ -262,9 +262,9 @@ TEST_CASE("transfer: interrupted anywhere and resumed, a search has the same don
             std::set<std::string> objects;
             for (auto const& layer : donor->layers)
               objects.insert(layer.object);
-            int const shared = static_cast<int>(
-                std::count_if(child->layers.begin(), child->layers.end(),
-                              [&](auto const& layer) { return objects.contains(layer.object); }));
+            int const shared =
+                static_cast<int>(std::count_if(child->layers.begin(), child->layers.end(),
+                                               [&](auto const& layer) { return objects.contains(layer.object); }));
             CHECK(shared >= record.layers - 1); // the last layer is trained
           }
         }
@@ -321,8 +321,8 @@ TEST_CASE("full training: arms start from what they say, and a run that was cut 
   auto second = create(place / "again", config_of("lcs"));
   auto const same = search(second);
   std::atomic<int> polls = 0;
-  auto const part =
-      train_fully(second, fittest(same.trials, 2), arms, options, images(), one_thread(), {}, [&] { return ++polls > 40; });
+  auto const part = train_fully(second, fittest(same.trials, 2), arms, options, images(), one_thread(), {},
+                                [&] { return ++polls > 40; });
   CHECK(part.size() < whole.size());
   auto const rest = train_fully(second, fittest(same.trials, 2), arms, options, images(), one_thread());
   REQUIRE(rest.size() == whole.size());
@@ -334,6 +334,7 @@ TEST_CASE("full training: arms start from what they say, and a run that was cut 
   }
   // Journals that are not of this kind are refused with file and line.
   write_file(folder.file("full_training.jsonl"), "{\"trial\": 0, \"arm\": \"magic\"}\n");
-  CHECK(test::error_of([&] { train_fully(folder, best, arms, options, images(), one_thread()); })
-            .find("full_training.jsonl:1") != std::string::npos);
+  CHECK(test::error_of([&] {
+          train_fully(folder, best, arms, options, images(), one_thread());
+        }).find("full_training.jsonl:1") != std::string::npos);
 }

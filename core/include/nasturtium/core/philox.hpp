@@ -18,15 +18,15 @@ namespace nasturtium {
 
 /// What a stream of random numbers is for; two purposes never share a number.
 enum class Purpose : std::uint32_t {
-  weights = 1,   ///< initial weights; epoch = node number
-  shuffle = 2,   ///< order of the training samples
-  split = 3,     ///< train / validation / test splits
-  crop = 4,      ///< random crop offsets; index = sample
-  flip = 5,      ///< horizontal flips; index = sample
-  cutout = 6,    ///< cutout centres; index = sample
-  dropout = 7,   ///< dropout masks; epoch = node number and step
-  synthetic = 8, ///< synthetic data sets
-  search = 9,    ///< decisions of search algorithms
+  weights = 1,    ///< initial weights; epoch = node number
+  shuffle = 2,    ///< order of the training samples
+  split = 3,      ///< train / validation / test splits
+  crop = 4,       ///< random crop offsets; index = sample
+  flip = 5,       ///< horizontal flips; index = sample
+  cutout = 6,     ///< cutout centres; index = sample
+  dropout = 7,    ///< dropout masks; epoch = node number and step
+  synthetic = 8,  ///< synthetic data sets
+  search = 9,     ///< decisions of search algorithms
   bootstrap = 10, ///< resampling; epoch = resample, index = draws
 };
 

@@ -31,7 +31,7 @@ std::vector<double> holm(std::span<double const> p_values);
 /// ends are NaN without values.
 std::pair<double, double> bootstrap_mean(std::span<double const> values, double level, std::uint64_t seed = 1);
 
-double mean(std::span<double const> values);  ///< NaN for none
-double median(std::vector<double> values);    ///< of two middle ones their mean; NaN for none
+double mean(std::span<double const> values); ///< NaN for none
+double median(std::vector<double> values);   ///< of two middle ones their mean; NaN for none
 
 } // namespace nasturtium

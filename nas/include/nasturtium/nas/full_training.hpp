@@ -27,9 +27,9 @@ std::string name(Arm arm); ///< "random", "transferred", "own", "rescore", "line
 struct FullTrainingOptions
 {
   int most_epochs = 100;
-  int patience = 2;                                      ///< validations without a better loss
-  double min_delta = 0.002;                              ///< what a better loss is ahead by
-  double learning_rate = 0;                              ///< 0: the search's
+  int patience = 2;         ///< validations without a better loss
+  double min_delta = 0.002; ///< what a better loss is ahead by
+  double learning_rate = 0; ///< 0: the search's
 };
 
 struct FullTraining

@@ -86,8 +86,7 @@ public:
   static SearchFolder create(std::string const& path, SearchConfig const& config, Provenance const& provenance);
   static SearchFolder open(std::string const& path);
   /// Opens what is there, which must be of this configuration (else Error naming the field), or creates it.
-  static SearchFolder open_or_create(std::string const& path, SearchConfig const& config,
-                                     Provenance const& provenance);
+  static SearchFolder open_or_create(std::string const& path, SearchConfig const& config, Provenance const& provenance);
 
   std::string const& path() const { return m_folder.path(); }
   std::string file(std::string const& name) const { return m_folder.file(name); }
@@ -130,7 +129,8 @@ struct SearchResult
 /// Searches, or goes on with a search. The data set needs a validation split. With one worker the decisions after a
 /// kill are those of a search that was not killed; with more, candidates finish in an order that time decides.
 /// `interrupted` is polled at every training step. Keeps the fittest network in best/ (architecture.json, weights.h5,
-/// model.onnx where ONNX is built in), and with transfer the weights of all in store/. Throws Error for a journal that is not of this configuration.
+/// model.onnx where ONNX is built in), and with transfer the weights of all in store/. Throws Error for a journal that
+/// is not of this configuration.
 SearchResult run_search(SearchFolder& folder, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer,
                         SearchObserver& observer, std::function<bool()> const& interrupted = {});
 

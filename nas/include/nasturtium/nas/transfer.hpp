@@ -81,8 +81,7 @@ public:
             double epochs, std::uint64_t seed, std::span<int const> living, TransferRecord& record, std::string& note);
 
   /// A trial was answered: it may give its weights from now on. `score`: NaN for a failure, which gives nothing.
-  void told(Trial const& trial, nn::spec::Architecture const& architecture, double score,
-            TransferRecord const& record);
+  void told(Trial const& trial, nn::spec::Architecture const& architecture, double score, TransferRecord const& record);
 
   WeightStore& store();
 
