@@ -23,6 +23,9 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.45rem .7rem;text-align:left;border-bottom:1px solid var(--rule);white-space:nowrap}
 th{font-weight:600;color:var(--soft);font-size:.9rem}
 .n{text-align:right}
+.dense{font-size:.82rem}
+.dense th,.dense td{padding:.35rem .4rem}
+.dense th{white-space:normal;vertical-align:bottom;font-size:.78rem}
 figure{margin:1rem 0}
 figure svg{display:block;width:100%;height:auto;border:1px solid var(--rule);border-radius:8px}
 .narrow{display:none}
@@ -69,7 +72,8 @@ void Page::table(std::vector<std::string> const& titles, std::vector<std::vector
                  std::vector<bool> const& numeric)
 {
   auto const side = [&](std::size_t column) { return numeric.at(column) ? " class=\"n\"" : ""; };
-  m_body += "<div class=\"scroll\"><table>\n<thead><tr>";
+  bool const dense = titles.size() > 9; // smaller letters before anything is cut off
+  m_body += std::string("<div class=\"scroll\"><table") + (dense ? " class=\"dense\"" : "") + ">\n<thead><tr>";
   for (std::size_t i = 0; i < titles.size(); ++i)
     m_body += std::string("<th scope=\"col\"") + side(i) + ">" + escape_markup(titles[i]) + "</th>";
   m_body += "</tr></thead>\n<tbody>\n";

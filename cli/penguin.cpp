@@ -11,6 +11,7 @@
 #include <nasturtium/core/number.hpp>
 #include <nasturtium/core/progress.hpp>
 #include <nasturtium/core/signal.hpp>
+#include <nasturtium/nn/weights.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -148,6 +149,15 @@ Table timing_table(std::vector<PenguinCell> const& cells)
       if (std::isfinite(row.wall_factor))
         table.add_row({it.search, short_name(it.dataset), row.method, row.wall_factor, cell(row.microseconds)});
   return table;
+}
+
+/// Of the fittest network of a search; NaN where there is none, or no test split.
+double test_accuracy(std::string const& weights, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer)
+{
+  if (!is_file(weights) || dataset.test.count == 0) return std::numeric_limits<double>::quiet_NaN();
+  return 100 * nn::evaluate(trainer, nn::load_weights_architecture(weights), nn::load_weights(weights), dataset,
+                            dataset.test, 256, 1)
+                   .accuracy;
 }
 
 double best_of(nas::SearchResult const& result)
@@ -344,13 +354,15 @@ Table penguin_live(std::vector<PenguinCell> const& cells)
                {"wall factor", 2},
                {"engine s", 3},
                {"best to the end", 2},
-               {"best with engine", 2}});
+               {"best with engine", 2},
+               {"test to the end", 2},
+               {"test with engine", 2}});
   for (auto const& it : cells) {
     if (!it.live) continue;
     double const with = it.live->seconds + it.live->engine_seconds;
     table.add_row({it.search, short_name(it.dataset), static_cast<std::int64_t>(it.live->trials.size()),
                    100 * it.live->saved(), it.recorded.seconds, with, it.recorded.seconds / with,
-                   it.live->engine_seconds, best_of(it.recorded), best_of(*it.live)});
+                   it.live->engine_seconds, best_of(it.recorded), best_of(*it.live), cell(it.recorded_test), cell(it.live_test)});
   }
   return table;
 }
@@ -401,7 +413,9 @@ void write_penguin(std::vector<PenguinCell> const& cells, PenguinPlan const& pla
       page.paragraph(concat("With ", plan.live, " stopping networks for real: ", fixed(100 * cell.live->saved(), 1),
                             " % of epochs saved, ", human_seconds(cell.recorded.seconds), " became ",
                             human_seconds(with), "; the best network reached ", fixed(best_of(cell.recorded), 2),
-                            " % to the end and ", fixed(best_of(*cell.live), 2), " % with the engine."));
+                            " % to the end and ", fixed(best_of(*cell.live), 2),
+                            " % with the engine; on test images ", fixed(cell.recorded_test, 2), " and ",
+                            fixed(cell.live_test, 2), " %."));
     }
     auto const figure = [&](std::string const& name, LinePlot const& wide, std::string const& caption) {
       LinePlot narrow = wide;
@@ -466,6 +480,11 @@ std::optional<std::vector<PenguinCell>> run_penguin(PenguinPlan const& plan, nn:
       if (recorded && plan.live != "none") cell.live = run("live-" + plan.live, plan.live);
       if (!recorded || (plan.live != "none" && !cell.live)) return std::nullopt;
       cell.recorded = std::move(*recorded);
+      auto const tested = [&](std::string const& run_name) {
+        return test_accuracy((fs::path(folder) / run_name / "best/weights.h5").string(), *dataset, trainer);
+      };
+      cell.recorded_test = tested("recorded");
+      if (cell.live) cell.live_test = tested("live-" + plan.live);
       cell.curves = predictor::read_curves((fs::path(folder) / "recorded/curves.csv").string(),
                                            predictor::CurveFormat::csv, predictor::Unit::fraction);
       cell.replayed = replay_all(cell.curves, plan.presets);

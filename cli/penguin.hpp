@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,6 +46,10 @@ struct PenguinCell
   std::int64_t subset = 0; ///< images that were asked for; 0: all
   nas::SearchResult recorded;
   std::optional<nas::SearchResult> live;
+  /// Test accuracy, percent, of the weights that each search kept as its best: a maximum over many networks is a lucky
+  /// validation too, the test split is not. NaN without a test split.
+  double recorded_test = std::numeric_limits<double>::quiet_NaN(),
+         live_test = std::numeric_limits<double>::quiet_NaN();
   predictor::CurveSet curves;
   std::vector<predictor::Summary> replayed; ///< the methods, each before the baselines at its stops
 };

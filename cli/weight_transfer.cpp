@@ -383,13 +383,19 @@ LinePlot progress_plot(TransferCell const& cell, TransferPlan const& plan)
 }
 
 /// A table as rows of text, for a page.
-void add_table(Page& page, Table const& table)
+void add_table(Page& page, Table const& table, bool one_task)
 {
-  auto const rows = table.rows_of_text();
-  std::vector<bool> numeric(table.titles().size(), true);
-  for (std::size_t i = 0; i < std::min<std::size_t>(2, numeric.size()); ++i)
+  auto titles = table.titles();
+  auto rows = table.rows_of_text();
+  if (one_task) { // the first column says nothing then
+    titles.erase(titles.begin());
+    for (auto& row : rows)
+      row.erase(row.begin());
+  }
+  std::vector<bool> numeric(titles.size(), true);
+  for (std::size_t i = 0; i < std::min<std::size_t>(one_task ? 1 : 2, numeric.size()); ++i)
     numeric[i] = false;
-  page.table(table.titles(), rows, numeric);
+  page.table(titles, rows, numeric);
 }
 
 } // namespace
@@ -646,13 +652,13 @@ void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& 
        together_table(cells)}};
   std::string markdown = concat("# Weight transfer at scale ", plan.scale, "\n\n", setting, "\n");
   Page page("nasturtium: selective weight transfer");
-  page.lead(setting);
+  page.lead(cells.size() == 1 ? concat(cells.front().name, ": ", setting) : setting);
   for (auto const& part : parts) {
     write_file(file(part.file), part.table.csv());
     markdown += concat("\n## ", part.title, "\n\n", part.text, "\n\n", part.table.markdown());
     page.heading(part.title);
     page.paragraph(part.text);
-    add_table(page, part.table);
+    add_table(page, part.table, cells.size() == 1);
     if (&part != &parts.front()) continue;
     for (auto const& cell : cells) {
       LinePlot const wide = progress_plot(cell, plan);
