@@ -362,7 +362,8 @@ Table penguin_live(std::vector<PenguinCell> const& cells)
     double const with = it.live->seconds + it.live->engine_seconds;
     table.add_row({it.search, short_name(it.dataset), static_cast<std::int64_t>(it.live->trials.size()),
                    100 * it.live->saved(), it.recorded.seconds, with, it.recorded.seconds / with,
-                   it.live->engine_seconds, best_of(it.recorded), best_of(*it.live), cell(it.recorded_test), cell(it.live_test)});
+                   it.live->engine_seconds, best_of(it.recorded), best_of(*it.live), cell(it.recorded_test),
+                   cell(it.live_test)});
   }
   return table;
 }
@@ -413,9 +414,8 @@ void write_penguin(std::vector<PenguinCell> const& cells, PenguinPlan const& pla
       page.paragraph(concat("With ", plan.live, " stopping networks for real: ", fixed(100 * cell.live->saved(), 1),
                             " % of epochs saved, ", human_seconds(cell.recorded.seconds), " became ",
                             human_seconds(with), "; the best network reached ", fixed(best_of(cell.recorded), 2),
-                            " % to the end and ", fixed(best_of(*cell.live), 2),
-                            " % with the engine; on test images ", fixed(cell.recorded_test, 2), " and ",
-                            fixed(cell.live_test, 2), " %."));
+                            " % to the end and ", fixed(best_of(*cell.live), 2), " % with the engine; on test images ",
+                            fixed(cell.recorded_test, 2), " and ", fixed(cell.live_test, 2), " %."));
     }
     auto const figure = [&](std::string const& name, LinePlot const& wide, std::string const& caption) {
       LinePlot narrow = wide;
@@ -477,8 +477,11 @@ std::optional<std::vector<PenguinCell>> run_penguin(PenguinPlan const& plan, nn:
                         config_of(cell, plan, *dataset, data, engine, trainer.backend), *dataset, trainer, call);
       };
       auto recorded = run("recorded", "none");
-      if (recorded && plan.live != "none") cell.live = run("live-" + plan.live, plan.live);
-      if (!recorded || (plan.live != "none" && !cell.live)) return std::nullopt;
+      bool const live = plan.live != "none" &&
+                        (plan.live_searches.empty() || std::find(plan.live_searches.begin(), plan.live_searches.end(),
+                                                                 search) != plan.live_searches.end());
+      if (recorded && live) cell.live = run("live-" + plan.live, plan.live);
+      if (!recorded || (live && !cell.live)) return std::nullopt;
       cell.recorded = std::move(*recorded);
       auto const tested = [&](std::string const& run_name) {
         return test_accuracy((fs::path(folder) / run_name / "best/weights.h5").string(), *dataset, trainer);

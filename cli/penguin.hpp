@@ -23,14 +23,15 @@ namespace nasturtium::cli {
 /// What is asked for, and how much of it.
 struct PenguinPlan
 {
-  std::string scale;                  ///< for titles
-  std::vector<std::string> searches;  ///< menndl, evocnn, nsga-net, nsga-net-narrow
-  std::vector<std::string> datasets;  ///< names or specifications; a name that is not there is left out
-  std::vector<std::string> presets;   ///< methods to replay
-  std::string live = "nasturtium";    ///< engine of the second run; none: no such run
-  int networks = 8, epochs = 6;       ///< of each search, and of a full training
-  std::int64_t images = 0;            ///< for training and validation together; 0: all
-  std::int64_t images_of_a_class = 0; ///< at least so many, so that a hundred classes can be learnt at all
+  std::string scale;                      ///< for titles
+  std::vector<std::string> searches;      ///< menndl, evocnn, nsga-net, nsga-net-narrow
+  std::vector<std::string> datasets;      ///< names or specifications; a name that is not there is left out
+  std::vector<std::string> presets;       ///< methods to replay
+  std::string live = "nasturtium";        ///< engine of the second run; none: no such run
+  std::vector<std::string> live_searches; ///< that are run with it; empty: all
+  int networks = 8, epochs = 6;           ///< of each search, and of a full training
+  std::int64_t images = 0;                ///< for training and validation together; 0: all
+  std::int64_t images_of_a_class = 0;     ///< at least so many, so that a hundred classes can be learnt at all
   std::uint64_t seed = 1;
   std::string data_dir, out;
 };
@@ -48,8 +49,7 @@ struct PenguinCell
   std::optional<nas::SearchResult> live;
   /// Test accuracy, percent, of the weights that each search kept as its best: a maximum over many networks is a lucky
   /// validation too, the test split is not. NaN without a test split.
-  double recorded_test = std::numeric_limits<double>::quiet_NaN(),
-         live_test = std::numeric_limits<double>::quiet_NaN();
+  double recorded_test = std::numeric_limits<double>::quiet_NaN(), live_test = std::numeric_limits<double>::quiet_NaN();
   predictor::CurveSet curves;
   std::vector<predictor::Summary> replayed; ///< the methods, each before the baselines at its stops
 };

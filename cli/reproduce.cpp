@@ -99,6 +99,9 @@ int reproduce_penguin(Invocation const& call)
       ->option_text("PRESET,...");
   app.add_option("--live", asked.live, "Engine that stops networks when the search runs again; none: no such run")
       ->option_text("PRESET [nasturtium]");
+  app.add_option("--live-searches", asked.live_searches, "Searches that run again with it; all where not given")
+      ->delimiter(',')
+      ->option_text("NAME,...");
   app.add_option("--networks", asked.networks, "In each search; 0: as the scale has it")->type_name("N");
   app.add_option("--epochs", asked.epochs, "Of a full training; 0: as the scale has it")->type_name("N");
   app.add_option("--images", asked.images, "For training and validation; -1: as the scale has it")->type_name("N");
@@ -121,6 +124,7 @@ int reproduce_penguin(Invocation const& call)
   if (!asked.datasets.empty()) plan.datasets = asked.datasets;
   if (!asked.presets.empty()) plan.presets = asked.presets;
   plan.live = asked.live;
+  plan.live_searches = asked.live_searches;
   plan.seed = asked.seed;
   plan.data_dir = asked.data_dir;
   plan.out = asked.out.empty() ? "runs/penguin-" + scale : asked.out;
@@ -134,6 +138,7 @@ int reproduce_weight_transfer(Invocation const& call)
 {
   TransferPlan asked;
   asked.seeds = asked.evaluations = asked.top = 0;
+  asked.together_seeds = -1;
   asked.provider.clear();
   DeviceOptions device;
   std::string scale = "smoke";
@@ -161,6 +166,10 @@ int reproduce_weight_transfer(Invocation const& call)
       ->capture_default_str()
       ->type_name("N");
   app.add_option("--evaluations", asked.evaluations, "Candidates of a search; 0: as the scale has it")->type_name("N");
+  app.add_option(
+         "--together", asked.together_seeds,
+         "Seeds of the searches with transfer and prediction together, on the first task; -1: as the scale has it")
+      ->type_name("N");
   app.add_option("--top", asked.top, "Candidates that are trained fully; 0: as the scale has it")->type_name("N");
   app.add_option("--learning-rate", learning_rate, "Of evaluations and full training; 0: as the scale has it")
       ->type_name("X");
@@ -178,6 +187,7 @@ int reproduce_weight_transfer(Invocation const& call)
   if (asked.seeds > 0) plan.seeds = asked.seeds;
   if (asked.evaluations > 0) plan.evaluations = asked.evaluations;
   if (asked.top > 0) plan.top = asked.top;
+  if (asked.together_seeds >= 0) plan.together_seeds = asked.together_seeds;
   if (!asked.arms.empty()) plan.arms = asked.arms;
   if (!asked.provider.empty()) plan.provider = asked.provider;
   if (!tasks.empty()) {

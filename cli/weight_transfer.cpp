@@ -624,7 +624,7 @@ void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& 
   std::string const setting = concat(plan.seeds, " paired seeds, ", plan.evaluations,
                                      " candidates each, aging evolution with N = ", plan.population,
                                      " and S = ", plan.sample, ", donor: ", plan.provider, ".");
-  std::vector<Part> const parts{
+  std::vector<Part> parts{
       {"scores.csv", "Scores at equal epochs",
        concat("Validation accuracy: of the best candidate, of the best ", plan.top,
               " (mean), of all (median); gains over none are means of paired seeds, with Wilcoxon's exact p."),
@@ -650,6 +650,7 @@ void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& 
               "candidates, with both. Means over seeds; best: fitness (with an engine it may be a prediction), and the "
               "best accuracy that was measured."),
        together_table(cells)}};
+  if (std::all_of(cells.begin(), cells.end(), [](auto const& cell) { return cell.together.empty(); })) parts.pop_back();
   std::string markdown = concat("# Weight transfer at scale ", plan.scale, "\n\n", setting, "\n");
   Page page("nasturtium: selective weight transfer");
   page.lead(cells.size() == 1 ? concat(cells.front().name, ": ", setting) : setting);
