@@ -76,8 +76,7 @@ int demo(Invocation const& call)
   auto plan = demo_plan();
   DeviceOptions device;
   bool as_json = false;
-  VerbParser parser(
-      "demo", "A search on Fashion-MNIST with and without prediction of fitness: tables, curves and a page.", examples);
+  VerbParser parser("demo", "A Fashion-MNIST search with and without prediction: tables, curves, a page.", examples);
   CLI::App& app = parser.app();
   app.add_option("--out", plan.out, "Folder of the report and of both runs; an earlier demo there is replaced")
       ->capture_default_str()

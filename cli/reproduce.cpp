@@ -254,7 +254,7 @@ int reproduce(Invocation const& call)
       return experiment.run(inner);
     }
   std::string experiment;
-  VerbParser parser("reproduce", "Runs an experiment of a paper: trains, compares, writes tables, figures and a page.",
+  VerbParser parser("reproduce", "Runs an experiment of a paper: trains, compares, writes tables and a page.",
                     examples);
   parser
       ->add_option("EXPERIMENT", experiment,

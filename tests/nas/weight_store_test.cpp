@@ -673,7 +673,8 @@ TEST_CASE("weight store: threads share one object", "[store]")
         auto const pin = mine.pin(id, "t");
         auto const weights = mine.load(pin);
         wrong[t] += !weights || !same_weights(*weights, small_weights(seeds));
-        wrong[t] += mine.list().size() < i;
+        // Its own are there at least: all so far but every third, whatever the others are at.
+        wrong[t] += mine.list().size() < i + 1 - (i + 2) / 3;
         if (i % 3 == 0) wrong[t] += !mine.remove(id);
       }
     });
