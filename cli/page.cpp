@@ -2,8 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "page.hpp"
 
-#include "line_plot.hpp"
-
 namespace nasturtium::cli {
 
 namespace {
@@ -85,6 +83,27 @@ void Page::table(std::vector<std::string> const& titles, std::vector<std::vector
     m_body += "</tr>\n";
   }
   m_body += "</tbody></table></div>\n";
+}
+
+void Page::plot(LinePlot const& plot, std::string const& caption)
+{
+  LinePlot narrow = plot;
+  narrow.width = 400;
+  narrow.height = 380;
+  svg(to_svg(plot, false), to_svg(narrow, false), caption);
+}
+
+void Page::provenance(Provenance const& provenance)
+{
+  heading("How to reproduce");
+  code(provenance.command_line + "\n");
+  heading("Provenance");
+  pairs({{"version", provenance.version},
+         {"git", provenance.git_hash + " (" + provenance.git_state + ")"},
+         {"compiler", provenance.compiler + ", " + provenance.build_type},
+         {"backend", provenance.backend},
+         {"processor", provenance.cpu},
+         {"time", provenance.utc}});
 }
 
 void Page::pairs(std::vector<std::pair<std::string, std::string>> const& pairs)

@@ -4,6 +4,10 @@
 // One HTML page in one file: no script, no request, readable in light and dark, on a phone and in print.
 #pragma once
 
+#include "line_plot.hpp"
+
+#include <nasturtium/core/provenance.hpp>
+
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,11 +25,15 @@ public:
   void paragraph(std::string const& text);
   /// One figure in two forms: `narrow` is shown on phones, `wide` elsewhere.
   void svg(std::string const& wide, std::string const& narrow, std::string const& caption);
+  /// A line plot in both forms.
+  void plot(LinePlot const& plot, std::string const& caption);
   /// Cells as text; `numeric` says which columns are aligned to the right.
   void table(std::vector<std::string> const& titles, std::vector<std::vector<std::string>> const& rows,
              std::vector<bool> const& numeric);
   void pairs(std::vector<std::pair<std::string, std::string>> const& pairs);
   void code(std::string const& text);
+  /// How to reproduce what is above, and where it comes from.
+  void provenance(Provenance const& provenance);
   /// Text of fixed width that opens on a click (and lies open in print).
   void details(std::string const& summary, std::string const& text);
 

@@ -418,11 +418,8 @@ void write_penguin(std::vector<PenguinCell> const& cells, PenguinPlan const& pla
                             fixed(cell.recorded_test, 2), " and ", fixed(cell.live_test, 2), " %."));
     }
     auto const figure = [&](std::string const& name, LinePlot const& wide, std::string const& caption) {
-      LinePlot narrow = wide;
-      narrow.width = 400;
-      narrow.height = 380;
       write_file(file(name + ".svg"), to_svg(wide, true));
-      page.svg(to_svg(wide, false), to_svg(narrow, false), caption);
+      page.plot(wide, caption);
     };
     figure(cell.name, stops_plot(cell, plan.presets.back()),
            "Some of the networks; all are in the curves.csv of the search.");
@@ -430,15 +427,7 @@ void write_penguin(std::vector<PenguinCell> const& cells, PenguinPlan const& pla
            concat("The best tenth are ", cell.replayed.front().k[2], " of ", cell.replayed.front().networks,
                   " networks, so a hit more or less is a step."));
   }
-  page.heading("How to reproduce");
-  page.code(provenance.command_line + "\n");
-  page.heading("Provenance");
-  page.pairs({{"version", provenance.version},
-              {"git", provenance.git_hash + " (" + provenance.git_state + ")"},
-              {"compiler", provenance.compiler + ", " + provenance.build_type},
-              {"backend", provenance.backend},
-              {"processor", provenance.cpu},
-              {"time", provenance.utc}});
+  page.provenance(provenance);
   write_file(file("index.html"), page.html());
 }
 

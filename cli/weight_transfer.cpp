@@ -662,28 +662,16 @@ void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& 
     add_table(page, part.table, cells.size() == 1);
     if (&part != &parts.front()) continue;
     for (auto const& cell : cells) {
-      LinePlot const wide = progress_plot(cell, plan);
-      LinePlot narrow = wide;
-      narrow.width = 400;
-      narrow.height = 380;
-      write_file(file(cell.name + ".svg"), to_svg(wide, true));
-      page.svg(
-          to_svg(wide, false), to_svg(narrow, false),
-          "Scores of candidates that inherit include what their ancestors learnt; the controls below tell how much "
-          "of it is longer training.");
+      LinePlot const plot = progress_plot(cell, plan);
+      write_file(file(cell.name + ".svg"), to_svg(plot, true));
+      page.plot(plot,
+                "Scores of candidates that inherit include what their ancestors learnt; the controls below tell how "
+                "much of it is longer training.");
     }
   }
   write_file(file("tables.md"), markdown);
   write_file(file("provenance.json"), json::pretty(to_json(provenance)));
-  page.heading("How to reproduce");
-  page.code(provenance.command_line + "\n");
-  page.heading("Provenance");
-  page.pairs({{"version", provenance.version},
-              {"git", provenance.git_hash + " (" + provenance.git_state + ")"},
-              {"compiler", provenance.compiler + ", " + provenance.build_type},
-              {"backend", provenance.backend},
-              {"processor", provenance.cpu},
-              {"time", provenance.utc}});
+  page.provenance(provenance);
   write_file(file("index.html"), page.html());
 }
 
