@@ -222,7 +222,7 @@ private:
 
 } // namespace
 
-VerbParser::VerbParser(std::string name, std::string description, std::string examples)
+VerbParser::VerbParser(std::string const& name, std::string description, std::string examples)
     : m_app(std::move(description), "nasturtium " + name), m_verb(name.substr(0, name.find(' ')))
 {
   m_app.formatter(std::make_shared<HelpFormatter>());

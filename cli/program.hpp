@@ -55,7 +55,7 @@ int transfer(Invocation const& call);
 class VerbParser
 {
 public:
-  VerbParser(std::string name, std::string description, std::string examples);
+  VerbParser(std::string const& name, std::string description, std::string examples);
 
   CLI::App& app() { return m_app; }
   CLI::App* operator->() { return &m_app; }
