@@ -137,14 +137,6 @@ ErrorSummary errors(std::span<double const> truth, std::span<double const> predi
   return summary;
 }
 
-double median(std::vector<double> values)
-{
-  if (values.empty()) return nan;
-  std::sort(values.begin(), values.end());
-  std::size_t const half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : 0.5 * (values[half - 1] + values[half]);
-}
-
 double quantile_crps(double truth, std::span<double const> levels, std::span<double const> quantiles)
 {
   check_sizes(levels, quantiles);

@@ -192,11 +192,6 @@ private:
   double m_best_final = nan;
 };
 
-double mean(std::vector<double> const& values)
-{
-  return values.empty() ? nan : std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
 // Ranks and sets, which all methods have.
 void rank_figures(Summary& summary, std::vector<double> const& truth, std::vector<double> const& reported)
 {

@@ -5,6 +5,8 @@
 // ties go to the smaller position.
 #pragma once
 
+#include <nasturtium/core/statistics.hpp>
+
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -38,7 +40,7 @@ struct ErrorSummary
 };
 ErrorSummary errors(std::span<double const> truth, std::span<double const> predicted);
 
-double median(std::vector<double> values); ///< NaN for none
+using nasturtium::median;
 
 /// Mean over quantile levels of twice the pinball loss: the continuous ranked probability score of a distribution that
 /// is known by these quantiles.
