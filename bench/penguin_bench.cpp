@@ -6,16 +6,14 @@
 // folder already are not run again; their times are those that were measured then.
 //   penguin_bench [--scale=smoke|laptop|node|paper] [--out=DIR] [--searches=A,B] [--datasets=A,B] [--live=PRESET]
 //                 [--threads=N] [--benchmark_...]
+#include "experiment.hpp"
 #include "penguin.hpp"
 
-#include <nasturtium/core/number.hpp>
 #include <nasturtium/predictor/presets.hpp>
 
 #include <benchmark/benchmark.h>
 
 #include <cmath>
-#include <iostream>
-#include <iterator>
 #include <string>
 #include <vector>
 
@@ -90,37 +88,29 @@ int run(int argc, char** argv)
   cli::Invocation call;
   call.command_line.assign(argv, argv + argc);
   benchmark::Initialize(&argc, argv);
-  std::string scale = "smoke";
-  std::vector<std::pair<std::string, std::string>> options;
-  for (int i = 1; i < argc; ++i) {
-    std::string const word = argv[i];
-    auto const equals = word.find('=');
-    require(word.starts_with("--") && equals != std::string::npos, "unknown argument ", quoted(word));
-    std::string const name = word.substr(2, equals - 2), value = word.substr(equals + 1);
+  cli::DeviceOptions device;
+  std::string scale = "smoke", out, live = "nasturtium";
+  std::vector<std::string> searches, datasets;
+  bench::parse_options(argc, argv, device, [&](std::string const& name, std::string const& value) {
     if (name == "scale")
       scale = value;
-    else
-      options.emplace_back(name, value);
-  }
-  auto plan = cli::penguin_plan(scale);
-  plan.out = "runs/penguin-" + scale;
-  cli::DeviceOptions device;
-  for (auto const& [name, value] : options) {
-    if (name == "out")
-      plan.out = value;
+    else if (name == "out")
+      out = value;
     else if (name == "searches")
-      plan.searches = split(value);
+      searches = split(value);
     else if (name == "datasets")
-      plan.datasets = split(value);
+      datasets = split(value);
     else if (name == "live")
-      plan.live = value;
-    else if (name == "backend")
-      device.backend = value;
-    else if (name == "threads")
-      device.threads = static_cast<int>(parse_integer(value).value_or(-1));
+      live = value;
     else
-      fail("unknown option --", name);
-  }
+      return false;
+    return true;
+  });
+  auto plan = cli::penguin_plan(scale);
+  plan.out = out.empty() ? "runs/penguin-" + scale : out;
+  plan.live = live;
+  if (!searches.empty()) plan.searches = searches;
+  if (!datasets.empty()) plan.datasets = datasets;
   auto const runtime = device.start(call);
   auto const trainer = device.trainer();
   auto const cells = cli::run_penguin(plan, trainer, call);
@@ -149,10 +139,5 @@ int run(int argc, char** argv)
 
 int main(int argc, char** argv)
 {
-  try {
-    return run(argc, argv);
-  } catch (std::exception const& error) {
-    std::cerr << "penguin_bench: " << error.what() << '\n';
-    return cli::exit_error;
-  }
+  return bench::run_program("penguin_bench", argc, argv, run);
 }

@@ -4,6 +4,7 @@
 // The experiment of selective weight transfer as benchmarks: one per task and arm, its time that of a search (mean over
 // seeds), the columns of the tables as counters. Runs that are in the folder already are not run again.
 //   weight_transfer_bench [--scale=smoke|laptop|node|paper] [--out=DIR] [--seeds=N] [--threads=N] [--benchmark_...]
+#include "experiment.hpp"
 #include "weight_transfer.hpp"
 
 #include <nasturtium/core/csv.hpp>
@@ -12,7 +13,6 @@
 #include <benchmark/benchmark.h>
 
 #include <cmath>
-#include <iostream>
 #include <string>
 #include <vector>
 
@@ -53,24 +53,17 @@ int run(int argc, char** argv)
   cli::DeviceOptions device;
   std::string scale = "smoke", out;
   std::int64_t seeds = 0;
-  for (int i = 1; i < argc; ++i) {
-    std::string const word = argv[i];
-    auto const equals = word.find('=');
-    require(word.starts_with("--") && equals != std::string::npos, "unknown argument ", quoted(word));
-    std::string const name = word.substr(2, equals - 2), value = word.substr(equals + 1);
+  bench::parse_options(argc, argv, device, [&](std::string const& name, std::string const& value) {
     if (name == "scale")
       scale = value;
     else if (name == "out")
       out = value;
     else if (name == "seeds")
       seeds = parse_integer(value).value_or(0);
-    else if (name == "backend")
-      device.backend = value;
-    else if (name == "threads")
-      device.threads = static_cast<int>(parse_integer(value).value_or(-1));
     else
-      fail("unknown option --", name);
-  }
+      return false;
+    return true;
+  });
   auto plan = cli::transfer_plan(scale);
   plan.out = out.empty() ? "runs/weight-transfer-" + scale : out;
   if (seeds > 0) plan.seeds = static_cast<int>(seeds);
@@ -106,10 +99,5 @@ int run(int argc, char** argv)
 
 int main(int argc, char** argv)
 {
-  try {
-    return run(argc, argv);
-  } catch (std::exception const& error) {
-    std::cerr << "weight_transfer_bench: " << error.what() << '\n';
-    return cli::exit_error;
-  }
+  return bench::run_program("weight_transfer_bench", argc, argv, run);
 }
