@@ -79,6 +79,7 @@ nas::SearchConfig config_of(PenguinCell const& cell, PenguinPlan const& plan, da
   config.training.batch_size = 32;
   config.training.optimiser.kind = nn::OptimiserKind::adam;
   config.training.optimiser.learning_rate = 0.002;
+  config.training.schedule.kind = nn::ScheduleKind::cosine; // NSGA-Net's; a constant rate leaves finals that jitter
   config.training.validations_per_epoch = 2; // PENGUIN's half epochs
   config.training.seed = plan.seed;
   config.predictor = predictor;
