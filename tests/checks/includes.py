@@ -15,8 +15,8 @@ MAY_INCLUDE = {
     "predictor": {"core"},
     "nn": {"core", "kernels", "datasets"},
     "nas": {"core", "nn", "datasets", "predictor"},
-    "estimator": {"core", "nn"},
-    "ensemble": {"core", "nn", "nas"},
+    "estimator": {"core", "datasets", "nn"},
+    "ensemble": {"core", "datasets", "nn", "nas"},
 }
 SEES_EVERYTHING = {"cli", "bench", "tests"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
