@@ -115,8 +115,9 @@ int run(int argc, char** argv)
   auto const trainer = device.trainer();
   auto const cells = cli::run_penguin(plan, trainer, call);
   if (!cells) return cli::exit_interrupted;
-  cli::write_penguin(*cells, plan, cli::provenance_of(call, plan.seed, trainer.backend, {{"scale", scale}}),
-                     "nasturtium: fitness prediction");
+  cli::penguin_report(*cells, plan, cli::provenance_of(call, plan.seed, trainer.backend, {{"scale", scale}}),
+                      "nasturtium: fitness prediction")
+      .write(plan.out);
   for (auto const& cell : *cells) {
     auto const search = [&](std::string const& name, bool live) {
       benchmark::RegisterBenchmark((cell.name + name).c_str(), search_benchmark, cell, live)

@@ -71,7 +71,7 @@ int run(int argc, char** argv)
   auto const trainer = device.trainer();
   auto const cells = cli::run_transfer(plan, trainer, call);
   if (!cells) return cli::exit_interrupted;
-  cli::write_transfer(*cells, plan, cli::provenance_of(call, 1, trainer.backend, {{"scale", scale}}));
+  cli::transfer_report(*cells, plan, cli::provenance_of(call, 1, trainer.backend, {{"scale", scale}})).write(plan.out);
   auto const scores = cli::transfer_scores(*cells, plan), full = cli::transfer_full(*cells);
   for (auto const& cell : *cells)
     for (auto const& arm : plan.arms) {

@@ -109,7 +109,7 @@ int demo(Invocation const& call)
     std::cerr << "nasturtium: interrupted; the same command again goes on: " << provenance.command_line << '\n';
     return exit_interrupted;
   }
-  write_penguin(*cells, plan, provenance, "nasturtium: a search that wastes fewer epochs");
+  penguin_report(*cells, plan, provenance, "nasturtium: a search that wastes fewer epochs").write(plan.out);
   std::string const page = (fs::path(plan.out) / "index.html").string();
   if (as_json) {
     json::Object object;

@@ -18,13 +18,14 @@ namespace nasturtium::cli {
 namespace {
 
 constexpr std::array verbs{
-    Verb{"demo", "Train two networks on Fashion-MNIST and write a report", demo},
+    Verb{"demo", "Search on Fashion-MNIST with and without prediction, and write a report", demo},
     Verb{"train", "Train one network, or a population of them, on a data set", train},
     Verb{"evaluate", "Loss and accuracy of trained weights on a split of a data set", evaluate},
     Verb{"search", "Look for good networks in a space, with early stopping by prediction", search},
     Verb{"predict", "Final values from the beginnings of learning curves", predict},
     Verb{"transfer", "Weights of trained networks as beginnings of others", transfer},
     Verb{"reproduce", "Run an experiment of a paper", reproduce},
+    Verb{"report", "Write tables, figures and a page again from finished experiments", report},
     Verb{"datasets", "List, inspect, verify, convert and download data sets", data_sets},
     Verb{"info", "This build, this machine, and the networks that come with it", info},
 };

@@ -14,6 +14,7 @@ body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,
 main{max-width:52rem;margin:0 auto;padding:2rem 1.25rem 3rem}
 h1{font-size:1.75rem;line-height:1.25;margin:0 0 .5rem}
 h2{font-size:1.2rem;margin:2.25rem 0 .75rem}
+h3{font-size:1.02rem;margin:1.75rem 0 .6rem}
 p{margin:.6rem 0}
 .lead{font-size:1.1rem;color:var(--soft)}
 .scroll{overflow-x:auto;margin:1rem 0}
@@ -21,6 +22,9 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.45rem .7rem;text-align:left;border-bottom:1px solid var(--rule);white-space:nowrap}
 th{font-weight:600;color:var(--soft);font-size:.9rem}
 .n{text-align:right}
+th[data-sort]{cursor:pointer}
+th[aria-sort=ascending]::after{content:" \25b2"}
+th[aria-sort=descending]::after{content:" \25bc"}
 .dense{font-size:.82rem}
 .dense th,.dense td{padding:.35rem .4rem}
 .dense th{white-space:normal;vertical-align:bottom;font-size:.78rem}
@@ -32,11 +36,36 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1.25rem;margin:
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}
 pre{background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:.8rem 1rem;overflow-x:auto;font:.85rem/1.45 ui-monospace,"DejaVu Sans Mono",monospace;margin:.75rem 0}
-summary{cursor:pointer;color:var(--accent)}
 @media screen and (max-width:36rem){main{padding:1.25rem 1rem 2rem}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.45rem}
 .wide{display:none}.narrow{display:block}thead{display:none}tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--rule)}
 td{display:flex;justify-content:space-between;border:0;padding:.1rem 0}td::before{content:attr(data-title);color:var(--soft)}td:first-child{font-weight:600}}
 @media print{main{max-width:none;padding:0}h2{break-after:avoid}figure,table,pre{break-inside:avoid}body{font-size:10.5pt}pre{white-space:pre-wrap}}
+)";
+
+/// Click or Enter on a column's title: its rows by number where both have one, else by text; empty cells last.
+constexpr char const* script = R"(
+for (const table of document.querySelectorAll("table")) {
+  const body = table.tBodies[0], titles = [...table.tHead.rows[0].cells];
+  if (body.rows.length < 3) continue;
+  titles.forEach((title, column) => {
+    title.dataset.sort = "";
+    title.tabIndex = 0;
+    const sort = () => {
+      const down = title.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      titles.forEach(t => t.removeAttribute("aria-sort"));
+      title.setAttribute("aria-sort", down < 0 ? "descending" : "ascending");
+      const text = row => row.cells[column].textContent;
+      const order = (a, b) => {
+        if (!text(a) || !text(b)) return !text(a) - !text(b);
+        const difference = Number(text(a)) - Number(text(b));
+        return down * (Number.isNaN(difference) ? text(a).localeCompare(text(b)) : difference);
+      };
+      body.append(...[...body.rows].sort(order));
+    };
+    title.addEventListener("click", sort);
+    title.addEventListener("keydown", event => { if (event.key === "Enter") sort(); });
+  });
+}
 )";
 
 } // namespace
@@ -50,9 +79,10 @@ void Page::lead(std::string const& text)
   m_body += "<p class=\"lead\">" + escape_markup(text) + "</p>\n";
 }
 
-void Page::heading(std::string const& text)
+void Page::heading(std::string const& text, int level)
 {
-  m_body += "<h2>" + escape_markup(text) + "</h2>\n";
+  std::string const tag = "h" + std::to_string(level) + ">";
+  m_body += "<" + tag + escape_markup(text) + "</" + tag + "\n";
 }
 
 void Page::paragraph(std::string const& text)
@@ -93,11 +123,11 @@ void Page::plot(LinePlot const& plot, std::string const& caption)
   svg(to_svg(plot, false), to_svg(narrow, false), caption);
 }
 
-void Page::provenance(Provenance const& provenance)
+void Page::provenance(Provenance const& provenance, int level)
 {
-  heading("How to reproduce");
+  heading("How to reproduce", level);
   code(provenance.command_line + "\n");
-  heading("Provenance");
+  heading("Provenance", level);
   pairs({{"version", provenance.version},
          {"git", provenance.git_hash + " (" + provenance.git_state + ")"},
          {"compiler", provenance.compiler + ", " + provenance.build_type},
@@ -119,21 +149,14 @@ void Page::code(std::string const& text)
   m_body += "<pre>" + escape_markup(text) + "</pre>\n";
 }
 
-void Page::details(std::string const& summary, std::string const& text)
-{
-  m_body += "<details><summary>" + escape_markup(summary) + "</summary>\n";
-  code(text);
-  m_body += "</details>\n";
-}
-
 std::string Page::html() const
 {
   // The empty icon keeps browsers from asking for one.
   return "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>" +
          escape_markup(m_title) + "</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>" + style +
-         "</style>\n</head>\n<body>\n<main>\n<h1>" + escape_markup(m_title) + "</h1>\n" + m_body +
-         "</main>\n</body>\n</html>\n";
+         "</style>\n</head>\n<body>\n<main>\n<h1>" + escape_markup(m_title) + "</h1>\n" + m_body + "</main>\n<script>" +
+         script + "</script>\n</body>\n</html>\n";
 }
 
 } // namespace nasturtium::cli

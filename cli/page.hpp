@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// One HTML page in one file: no script, no request, readable in light and dark, on a phone and in print.
+// One HTML page in one file: no request, readable in light and dark, on a phone and in print. Its one small script
+// sorts tables by the column that is clicked; without scripts nothing else is lost.
 #pragma once
 
 #include "line_plot.hpp"
@@ -21,7 +22,7 @@ public:
   explicit Page(std::string title);
 
   void lead(std::string const& text); ///< the one sentence that says what came out
-  void heading(std::string const& text);
+  void heading(std::string const& text, int level = 2);
   void paragraph(std::string const& text);
   /// One figure in two forms: `narrow` is shown on phones, `wide` elsewhere.
   void svg(std::string const& wide, std::string const& narrow, std::string const& caption);
@@ -33,9 +34,7 @@ public:
   void pairs(std::vector<std::pair<std::string, std::string>> const& pairs);
   void code(std::string const& text);
   /// How to reproduce what is above, and where it comes from.
-  void provenance(Provenance const& provenance);
-  /// Text of fixed width that opens on a click (and lies open in print).
-  void details(std::string const& summary, std::string const& text);
+  void provenance(Provenance const& provenance, int level = 2);
 
   std::string html() const;
 

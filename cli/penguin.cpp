@@ -80,7 +80,7 @@ nas::SearchConfig config_of(PenguinCell const& cell, PenguinPlan const& plan, da
   config.training.optimiser.kind = nn::OptimiserKind::adam;
   config.training.optimiser.learning_rate = 0.002;
   config.training.schedule.kind = nn::ScheduleKind::cosine; // NSGA-Net's; a constant rate leaves finals that jitter
-  config.training.validations_per_epoch = 2; // PENGUIN's half epochs
+  config.training.validations_per_epoch = 2;                // PENGUIN's half epochs
   config.training.seed = plan.seed;
   config.predictor = predictor;
   config.backend = backend;
@@ -266,6 +266,32 @@ LinePlot trade_plot(PenguinCell const& cell)
   return plot;
 }
 
+/// What a page shows of a cell: the methods, with the errors of the trivial ones at the same stops.
+Table cell_table(PenguinCell const& it)
+{
+  Table table({{"method"},
+               {"saved %", 1},
+               {"factor", 2},
+               {"error", 2},
+               {"of last", 2},
+               {"of best", 2},
+               {"recall %", 0},
+               {"gap", 2},
+               {"regret", 2}});
+  for (auto const& row : it.replayed) {
+    if (!own_row(row)) continue;
+    auto const mae_of = [&](std::string const& baseline) {
+      for (auto const& other : it.replayed)
+        if (other.method == concat(row.method, ": ", baseline, ", same stops")) return cell(other.mae);
+      return Cell();
+    };
+    table.add_row({row.method.substr(0, row.method.find(" (")), cell(100 * row.saved), cell(row.throughput),
+                   cell(error_of(row)), mae_of("last value"), mae_of("best so far"), cell(100 * row.recall[2]),
+                   cell(row.top_difference), cell(row.regret)});
+  }
+  return table;
+}
+
 /// What came out, in one sentence.
 std::string lead(std::vector<PenguinCell> const& cells, PenguinPlan const& plan)
 {
@@ -369,67 +395,40 @@ Table penguin_live(std::vector<PenguinCell> const& cells)
   return table;
 }
 
-void write_penguin(std::vector<PenguinCell> const& cells, PenguinPlan const& plan, Provenance const& provenance,
-                   std::string const& title)
+ReportDocument penguin_report(std::vector<PenguinCell> const& cells, PenguinPlan const& plan,
+                              Provenance const& provenance, std::string const& title)
 {
-  auto const file = [&](std::string const& name) { return (fs::path(plan.out) / name).string(); };
-  Table const replayed = summary_table(cells), live = penguin_live(cells);
-  write_file(file("replayed.csv"), replayed.csv());
-  write_file(file("live.csv"), live.csv());
-  write_file(file("timing.csv"), timing_table(cells).csv());
-  std::string const claims = "Published (one search: PEng4NN 2021; three: PENGUIN 2022): 61-82 % of epochs saved, "
-                             "throughput factor 2.5-5 (1.6-7.1), "
-                             "wall time 2.5-5.3, recall 74-97 %, gap at most 0.7 points.";
-  write_file(file("tables.md"),
-             concat("# Fitness prediction at scale ", plan.scale, "\n\n", claims,
-                    "\n\nEvery method on the same recorded curves:\n\n", replayed.markdown(),
-                    "\nThe searches once more, with ", plan.live, " stopping networks for real:\n\n", live.markdown()));
-  write_file(file("provenance.json"), json::pretty(to_json(provenance)));
-  Page page(title);
-  page.lead(lead(cells, plan));
-  page.paragraph(claims);
-  auto const text = [](double value, int digits) {
-    return std::isfinite(value) ? fixed(value, digits) : std::string();
-  };
+  ReportDocument report("penguin", title);
+  report.lead(lead(cells, plan));
+  report.paragraph("Published (one search: PEng4NN 2021; three: PENGUIN 2022): 61-82 % of epochs saved, throughput "
+                   "factor 2.5-5 (1.6-7.1), wall time 2.5-5.3, recall 74-97 %, gap at most 0.7 points.");
   for (auto const& cell : cells) {
-    page.heading(concat(cell.search, " on ", short_name(cell.dataset)));
-    std::vector<std::vector<std::string>> rows;
-    for (auto const& row : cell.replayed) {
-      if (!own_row(row)) continue;
-      auto const mae_of = [&](std::string const& baseline) {
-        for (auto const& other : cell.replayed)
-          if (other.method == concat(row.method, ": ", baseline, ", same stops")) return text(other.mae, 2);
-        return std::string();
-      };
-      rows.push_back({row.method.substr(0, row.method.find(" (")), text(100 * row.saved, 1), text(row.throughput, 2),
-                      text(error_of(row), 2), mae_of("last value"), mae_of("best so far"), text(100 * row.recall[2], 0),
-                      text(row.top_difference, 2), text(row.regret, 2)});
-    }
-    page.table({"method", "saved %", "factor", "error", "of last", "of best", "recall %", "gap", "regret"}, rows,
-               {false, true, true, true, true, true, true, true, true});
-    page.paragraph(
-        "Every method on the same curves. Error: mean absolute, in points; behind it that of the last and of "
-        "the best value at the same stops. Recall and gap: of the best tenth.");
+    report.heading(concat(cell.search, " on ", short_name(cell.dataset)));
+    report.table(cell.name, cell_table(cell), Shown::page);
+    report.paragraph("Every method on the same curves. Error: mean absolute, in points; behind it that of the last and "
+                     "of the best value at the same stops. Recall and gap: of the best tenth.");
     if (cell.live) {
       double const with = cell.live->seconds + cell.live->engine_seconds;
-      page.paragraph(concat("With ", plan.live, " stopping networks for real: ", fixed(100 * cell.live->saved(), 1),
-                            " % of epochs saved, ", human_seconds(cell.recorded.seconds), " became ",
-                            human_seconds(with), "; the best network reached ", fixed(best_of(cell.recorded), 2),
-                            " % to the end and ", fixed(best_of(*cell.live), 2), " % with the engine; on test images ",
-                            fixed(cell.recorded_test, 2), " and ", fixed(cell.live_test, 2), " %."));
+      report.paragraph(concat("With ", plan.live, " stopping networks for real: ", fixed(100 * cell.live->saved(), 1),
+                              " % of epochs saved, ", human_seconds(cell.recorded.seconds), " became ",
+                              human_seconds(with), "; the best network reached ", fixed(best_of(cell.recorded), 2),
+                              " % to the end and ", fixed(best_of(*cell.live), 2),
+                              " % with the engine; on test images ", fixed(cell.recorded_test, 2), " and ",
+                              fixed(cell.live_test, 2), " %."));
     }
-    auto const figure = [&](std::string const& name, LinePlot const& wide, std::string const& caption) {
-      write_file(file(name + ".svg"), to_svg(wide, true));
-      page.plot(wide, caption);
-    };
-    figure(cell.name, stops_plot(cell, plan.presets.back()),
-           "Some of the networks; all are in the curves.csv of the search.");
-    figure(cell.name + "-recall", trade_plot(cell),
-           concat("The best tenth are ", cell.replayed.front().k[2], " of ", cell.replayed.front().networks,
-                  " networks, so a hit more or less is a step."));
+    report.plot(cell.name, stops_plot(cell, plan.presets.back()),
+                "Some of the networks; all are in the curves.csv of the search.");
+    report.plot(cell.name + "-recall", trade_plot(cell),
+                concat("The best tenth are ", cell.replayed.front().k[2], " of ", cell.replayed.front().networks,
+                       " networks, so a hit more or less is a step."));
   }
-  page.provenance(provenance);
-  write_file(file("index.html"), page.html());
+  report.heading("All methods and searches");
+  report.table("replayed", summary_table(cells), Shown::markdown);
+  report.table("timing", timing_table(cells), Shown::files);
+  report.paragraph(concat("The searches once more, with ", plan.live, " stopping networks for real:"));
+  report.table("live", penguin_live(cells));
+  report.provenance(provenance);
+  return report;
 }
 
 std::optional<std::vector<PenguinCell>> run_penguin(PenguinPlan const& plan, nn::TrainerOptions const& trainer,

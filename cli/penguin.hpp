@@ -6,6 +6,7 @@
 #pragma once
 
 #include "program.hpp"
+#include "report_document.hpp"
 
 #include <nasturtium/core/table.hpp>
 #include <nasturtium/nas/search.hpp>
@@ -66,9 +67,9 @@ bool own_row(predictor::Summary const& row);
 Table penguin_methods(std::vector<PenguinCell> const& cells);
 Table penguin_live(std::vector<PenguinCell> const& cells);
 
-/// Writes replayed.csv, live.csv, timing.csv, tables.md, provenance.json, a figure or two per cell and index.html to
-/// `plan.out`. All but timing.csv and live.csv's seconds are the same whenever they are written again.
-void write_penguin(std::vector<PenguinCell> const& cells, PenguinPlan const& plan, Provenance const& provenance,
-                   std::string const& title);
+/// Tables replayed, live and timing, one of every cell, and two figures a cell. All but timing and live's seconds are
+/// the same whenever it is made again from the same runs.
+ReportDocument penguin_report(std::vector<PenguinCell> const& cells, PenguinPlan const& plan,
+                              Provenance const& provenance, std::string const& title);
 
 } // namespace nasturtium::cli

@@ -58,8 +58,9 @@ int penguin(PenguinPlan const& plan, DeviceOptions const& device, bool dry_run, 
     std::cerr << "nasturtium: interrupted; the same command goes on\n";
     return exit_interrupted;
   }
-  write_penguin(*cells, plan, provenance_of(call, plan.seed, trainer.backend, {{"scale", plan.scale}}),
-                "nasturtium: fitness prediction");
+  penguin_report(*cells, plan, provenance_of(call, plan.seed, trainer.backend, {{"scale", plan.scale}}),
+                 "nasturtium: fitness prediction")
+      .write(plan.out);
   auto const file = [&](char const* name) { return (fs::path(plan.out) / name).string(); };
   if (as_json) {
     json::Object object;
@@ -221,7 +222,7 @@ int reproduce_weight_transfer(Invocation const& call)
     std::cerr << "nasturtium: interrupted; the same command goes on\n";
     return exit_interrupted;
   }
-  write_transfer(*cells, plan, provenance_of(call, 1, trainer.backend, {{"scale", plan.scale}}));
+  transfer_report(*cells, plan, provenance_of(call, 1, trainer.backend, {{"scale", plan.scale}})).write(plan.out);
   auto const file = [&](char const* name) { return (fs::path(plan.out) / name).string(); };
   if (as_json) {
     json::Object object;

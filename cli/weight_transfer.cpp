@@ -3,7 +3,6 @@
 #include "weight_transfer.hpp"
 
 #include "line_plot.hpp"
-#include "page.hpp"
 #include "training_options.hpp"
 
 #include <nasturtium/core/clock.hpp>
@@ -382,22 +381,6 @@ LinePlot progress_plot(TransferCell const& cell, TransferPlan const& plan)
   return plot;
 }
 
-/// A table as rows of text, for a page.
-void add_table(Page& page, Table const& table, bool one_task)
-{
-  auto titles = table.titles();
-  auto rows = table.rows_of_text();
-  if (one_task) { // the first column says nothing then
-    titles.erase(titles.begin());
-    for (auto& row : rows)
-      row.erase(row.begin());
-  }
-  std::vector<bool> numeric(titles.size(), true);
-  for (std::size_t i = 0; i < std::min<std::size_t>(one_task ? 1 : 2, numeric.size()); ++i)
-    numeric[i] = false;
-  page.table(titles, rows, numeric);
-}
-
 } // namespace
 
 TransferPlan transfer_plan(std::string const& scale)
@@ -611,68 +594,49 @@ Table transfer_full(std::vector<TransferCell> const& cells)
   return table;
 }
 
-void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& plan, Provenance const& provenance)
+ReportDocument transfer_report(std::vector<TransferCell> const& cells, TransferPlan const& plan,
+                               Provenance const& provenance)
 {
-  auto const file = [&](std::string const& name) { return (fs::path(plan.out) / name).string(); };
-  struct Part
-  {
-    char const* file;
-    char const* title;
-    std::string text;
-    Table table;
-  };
-  std::string const setting = concat(plan.seeds, " paired seeds, ", plan.evaluations,
-                                     " candidates each, aging evolution with N = ", plan.population,
-                                     " and S = ", plan.sample, ", donor: ", plan.provider, ".");
-  std::vector<Part> parts{
-      {"scores.csv", "Scores at equal epochs",
-       concat("Validation accuracy: of the best candidate, of the best ", plan.top,
-              " (mean), of all (median); gains over none are means of paired seeds, with Wilcoxon's exact p."),
-       transfer_scores(cells, plan)},
-      {"full.csv", "Full training of the best",
-       concat("Epochs to the early stop (at most ", plan.full.most_epochs, ", patience ", plan.full.patience,
-              ", min delta ", shortest(plan.full.min_delta), ") of the best ", plan.top,
-              ", from random weights (R), from their own after an evaluation from scratch (O), from those that the "
-              "search left (T). Published: R/T 1.4-1.5."),
-       transfer_full(cells)},
-      {"controls.csv", "Controls",
-       "The score again from scratch, and from scratch for as many epochs as the lineage was trained: a gain that "
-       "does not survive it is only longer training.",
-       controls_table(cells, plan)},
-      {"ranks.csv", "Rank correlation of scores with full training",
-       "Candidates of the first seed over the whole range of scores, trained fully from random weights.",
-       ranks_table(cells)},
-      {"overhead.csv", "Cost", "Per candidate; whole files: what one checkpoint per candidate would take.",
-       overhead_table(cells)},
-      {"together.csv", "Transfer and prediction together",
-       concat("Searches of ", plan.together_epochs,
-              " epochs a candidate: plain, with weights by lcs from the parent, with the engine nasturtium that stops "
-              "candidates, with both. Means over seeds; best: fitness (with an engine it may be a prediction), and the "
-              "best accuracy that was measured."),
-       together_table(cells)}};
-  if (std::all_of(cells.begin(), cells.end(), [](auto const& cell) { return cell.together.empty(); })) parts.pop_back();
-  std::string markdown = concat("# Weight transfer at scale ", plan.scale, "\n\n", setting, "\n");
-  Page page("nasturtium: selective weight transfer");
-  page.lead(cells.size() == 1 ? concat(cells.front().name, ": ", setting) : setting);
-  for (auto const& part : parts) {
-    write_file(file(part.file), part.table.csv());
-    markdown += concat("\n## ", part.title, "\n\n", part.text, "\n\n", part.table.markdown());
-    page.heading(part.title);
-    page.paragraph(part.text);
-    add_table(page, part.table, cells.size() == 1);
-    if (&part != &parts.front()) continue;
-    for (auto const& cell : cells) {
-      LinePlot const plot = progress_plot(cell, plan);
-      write_file(file(cell.name + ".svg"), to_svg(plot, true));
-      page.plot(plot,
+  std::string const setting = concat(
+      plan.seeds, " paired seeds, ", plan.evaluations, " candidates each, aging evolution with N = ", plan.population,
+      " and S = ", plan.sample, ", donor: ", plan.provider, " (scale ", plan.scale, ").");
+  ReportDocument report("weight-transfer", "nasturtium: selective weight transfer");
+  report.lead(cells.size() == 1 ? concat(cells.front().name, ": ", setting) : setting);
+  report.heading("Scores at equal epochs");
+  report.paragraph(concat("Validation accuracy: of the best candidate, of the best ", plan.top,
+                          " (mean), of all (median); gains over none are means of paired seeds, with Wilcoxon's exact "
+                          "p. Published (CLUSTER 2021): better candidates at equal epochs."));
+  report.table("scores", transfer_scores(cells, plan));
+  for (auto const& cell : cells)
+    report.plot(cell.name, progress_plot(cell, plan),
                 "Scores of candidates that inherit include what their ancestors learnt; the controls below tell how "
                 "much of it is longer training.");
-    }
+  report.heading("Full training of the best");
+  report.paragraph(concat("Epochs to the early stop (at most ", plan.full.most_epochs, ", patience ",
+                          plan.full.patience, ", min delta ", shortest(plan.full.min_delta), ") of the best ", plan.top,
+                          ", from random weights (R), from their own after an evaluation from scratch (O), from those "
+                          "that the search left (T). Published: R/T 1.4-1.5."));
+  report.table("full", transfer_full(cells));
+  report.heading("Controls");
+  report.paragraph("The score again from scratch, and from scratch for as many epochs as the lineage was trained: a "
+                   "gain that does not survive it is only longer training.");
+  report.table("controls", controls_table(cells, plan));
+  report.heading("Rank correlation of scores with full training");
+  report.paragraph("Candidates of the first seed over the whole range of scores, trained fully from random weights.");
+  report.table("ranks", ranks_table(cells));
+  report.heading("Cost");
+  report.paragraph("Per candidate; whole files: what one checkpoint per candidate would take.");
+  report.table("overhead", overhead_table(cells));
+  if (std::any_of(cells.begin(), cells.end(), [](auto const& cell) { return !cell.together.empty(); })) {
+    report.heading("Transfer and prediction together");
+    report.paragraph(concat("Searches of ", plan.together_epochs,
+                            " epochs a candidate: plain, with weights by lcs from the parent, with the engine "
+                            "nasturtium that stops candidates, with both. Means over seeds; best: fitness (with an "
+                            "engine it may be a prediction), and the best accuracy that was measured."));
+    report.table("together", together_table(cells));
   }
-  write_file(file("tables.md"), markdown);
-  write_file(file("provenance.json"), json::pretty(to_json(provenance)));
-  page.provenance(provenance);
-  write_file(file("index.html"), page.html());
+  report.provenance(provenance);
+  return report;
 }
 
 } // namespace nasturtium::cli

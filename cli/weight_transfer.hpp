@@ -7,6 +7,7 @@
 #pragma once
 
 #include "program.hpp"
+#include "report_document.hpp"
 
 #include <nasturtium/core/table.hpp>
 #include <nasturtium/nas/full_training.hpp>
@@ -82,8 +83,8 @@ Table transfer_scores(std::vector<TransferCell> const& cells, TransferPlan const
 /// Epochs to the early stop and final test accuracy, from random (R), own (O) and transferred (T) weights.
 Table transfer_full(std::vector<TransferCell> const& cells);
 
-/// Writes scores.csv, full.csv, controls.csv, ranks.csv, overhead.csv, together.csv, tables.md, provenance.json,
-/// figures and index.html to `plan.out`.
-void write_transfer(std::vector<TransferCell> const& cells, TransferPlan const& plan, Provenance const& provenance);
+/// Tables scores, full, controls, ranks, overhead and together, and a figure per cell.
+ReportDocument transfer_report(std::vector<TransferCell> const& cells, TransferPlan const& plan,
+                               Provenance const& provenance);
 
 } // namespace nasturtium::cli

@@ -100,4 +100,30 @@ json::Value to_json(Provenance const& provenance)
                       {"extra", object_of(provenance.extra)}};
 }
 
+Provenance parse_provenance(json::Value const& value, std::string const& source)
+{
+  json::Reader reader(value, source);
+  Provenance result;
+  result.version = reader.string("version");
+  result.git_hash = reader.string("git_hash");
+  result.git_state = reader.string("git_state");
+  result.compiler = reader.string("compiler");
+  result.build_type = reader.string("build_type");
+  result.command_line = reader.string("command_line");
+  result.seed = reader.seed("seed");
+  result.backend = reader.string("backend");
+  result.cpu = reader.string("cpu");
+  result.host_cores = static_cast<int>(reader.integer("host_cores", 0, 1 << 20));
+  result.utc = reader.string("utc");
+  auto const pairs = [&](char const* field, auto& into) {
+    std::string const where = reader.what(field);
+    for (auto const& [key, text] : json::to_object(reader.value(field), where))
+      into.emplace_back(key, json::to_string(text, where));
+  };
+  pairs("environment", result.environment);
+  pairs("extra", result.extra);
+  reader.finish();
+  return result;
+}
+
 } // namespace nasturtium

@@ -6,6 +6,8 @@
 #include <nasturtium/core/table.hpp>
 
 #include <algorithm>
+#include <cmath>
+#include <string_view>
 
 namespace nasturtium {
 namespace {
@@ -29,6 +31,30 @@ std::string padded(std::string const& text, std::size_t to, bool right)
 {
   std::string const blanks(to - std::min(to, width(text)), ' ');
   return right ? blanks + text : text + blanks;
+}
+
+std::string escape_latex(std::string const& text)
+{
+  std::string result;
+  for (char const c : text)
+    switch (c) {
+    case '\\':
+      result += "\\textbackslash{}";
+      break;
+    case '~':
+      result += "\\textasciitilde{}";
+      break;
+    case '^':
+      result += "\\textasciicircum{}";
+      break;
+    case '\n':
+      result += ' ';
+      break;
+    default:
+      if (std::string_view("&%$#_{}").find(c) != std::string_view::npos) result += '\\';
+      result += c;
+    }
+  return result;
 }
 
 } // namespace
@@ -130,6 +156,24 @@ std::string Table::markdown() const
   return out;
 }
 
+std::string Table::latex() const
+{
+  std::string out = "\\begin{tabular}{";
+  for (bool const number : numeric())
+    out += number ? 'r' : 'l';
+  out += "}\n\\toprule\n";
+  auto const add_line = [&](std::vector<std::string> const& cells) {
+    for (std::size_t i = 0; i < cells.size(); ++i)
+      out += (i > 0 ? " & " : "") + escape_latex(cells[i]);
+    out += " \\\\\n";
+  };
+  add_line(titles());
+  out += "\\midrule\n";
+  for (auto const& row : rows_of_text())
+    add_line(row);
+  return out + "\\bottomrule\n\\end{tabular}\n";
+}
+
 std::string Table::csv() const
 {
   std::vector<std::string> fields;
@@ -143,6 +187,60 @@ std::string Table::csv() const
     out += csv_line(fields);
   }
   return out;
+}
+
+json::Value to_json(Table const& table)
+{
+  json::Array columns, rows;
+  for (auto const& column : table.columns())
+    columns.push_back(json::Object{{"title", column.title}, {"decimals", column.decimals}});
+  for (auto const& row : table.rows()) {
+    json::Array cells;
+    for (auto const& cell : row) {
+      if (auto const* const text = std::get_if<std::string>(&cell))
+        cells.emplace_back(*text);
+      else if (auto const* const integer = std::get_if<std::int64_t>(&cell))
+        cells.emplace_back(*integer);
+      else if (auto const* const number = std::get_if<double>(&cell); number && std::isfinite(*number))
+        cells.emplace_back(*number);
+      else
+        cells.emplace_back(nullptr);
+    }
+    rows.emplace_back(std::move(cells));
+  }
+  return json::Object{{"columns", std::move(columns)}, {"rows", std::move(rows)}};
+}
+
+Table parse_table(json::Value const& value, std::string const& source)
+{
+  json::Reader reader(value, source);
+  std::vector<Column> columns;
+  for (auto const& item : reader.array("columns")) {
+    json::Reader column(item, concat(source, ": columns[", columns.size(), "]"));
+    std::string title = column.string("title");
+    columns.push_back({std::move(title), static_cast<int>(column.integer("decimals", -1, 20))});
+    column.finish();
+  }
+  Table table(std::move(columns));
+  for (auto const& item : reader.array("rows")) {
+    std::string const where = concat(source, ": rows[", table.row_count(), "]");
+    std::vector<Cell> cells;
+    for (auto const& cell : json::to_array(item, where)) {
+      if (cell.is_null())
+        cells.emplace_back();
+      else if (cell.is_string())
+        cells.emplace_back(json::to_string(cell, where));
+      else if (cell.is_double())
+        cells.emplace_back(cell.get_double());
+      else
+        cells.emplace_back(json::to_integer(cell, where));
+    }
+    require(cells.size() == table.columns().size(), where, " has ", cells.size(), " cells, not ",
+            table.columns().size());
+    table.add_row(std::move(cells));
+  }
+  reader.finish();
+  return table;
 }
 
 } // namespace nasturtium

@@ -392,6 +392,18 @@ TEST_CASE("reproduce penguin: runs, is resumed, and makes the same tables again"
     INFO(name);
     CHECK(read(out + "/" + name) == text);
   }
+  // The report alone gives every file again, byte by byte.
+  std::string const again = folder / "report";
+  REQUIRE(run({"report", out, "--out", again}).status == 0);
+  CHECK(read(again + "/index.html").find("<svg") != std::string::npos);
+  int files = 0;
+  for (auto const& entry : fs::directory_iterator(out)) {
+    if (!entry.is_regular_file()) continue;
+    ++files;
+    INFO(entry.path());
+    CHECK(read(entry.path().string()) == read(again + "/penguin/" + entry.path().filename().string()));
+  }
+  CHECK(files >= 12);
   // Every method has its row, with all four networks.
   auto reader = CsvReader::open(out + "/replayed.csv");
   std::set<std::string> methods;

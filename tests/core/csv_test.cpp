@@ -7,6 +7,8 @@
 
 #include <support/temporary.hpp>
 
+#include <nasturtium/core/json.hpp>
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <cmath>
@@ -134,7 +136,7 @@ TEST_CASE("Numbers as text")
   CHECK(human_bytes(3) == "3 B");
 }
 
-TEST_CASE("One table, three looks")
+TEST_CASE("One table, four looks")
 {
   Table table({{"network"}, {"accuracy", 3}, {"epochs"}});
   table.add_row({std::string("lenet"), 0.91237, std::int64_t{10}});
@@ -148,5 +150,34 @@ TEST_CASE("One table, three looks")
   CHECK(table.markdown() == "| network | accuracy | epochs |\n| --- | ---: | ---: |\n| lenet | 0.912 | 10 |\n"
                             "| a\\|b é |  | 5 |\n| x,y |  |  |\n");
   CHECK(table.csv() == "network,accuracy,epochs\nlenet,0.91237,10\na|b é,,5\n\"x,y\",,\n");
+  CHECK(table.latex() == "\\begin{tabular}{lrr}\n\\toprule\nnetwork & accuracy & epochs \\\\\n\\midrule\n"
+                         "lenet & 0.912 & 10 \\\\\na|b é &  & 5 \\\\\nx,y &  &  \\\\\n\\bottomrule\n\\end{tabular}\n");
   CHECK(error_of([&] { table.add_row(std::vector<Cell>(4)); }) == "a table row of 4 cells has more than its 3 columns");
+}
+
+TEST_CASE("LaTeX sees no command in a cell")
+{
+  Table table({{"50 %"}});
+  table.add_row({std::string("a_b & {c} \\ $d# ~e^f")});
+  CHECK(table.latex().find("50 \\% \\\\") != std::string::npos);
+  CHECK(table.latex().find("a\\_b \\& \\{c\\} \\textbackslash{} \\$d\\# \\textasciitilde{}e\\textasciicircum{}f") !=
+        std::string::npos);
+}
+
+TEST_CASE("A table comes back from its JSON to the last bit")
+{
+  Table table({{"name"}, {"value", 2}, {"count"}});
+  table.add_row({std::string("x"), 0.1 + 0.2, std::int64_t{7}});
+  table.add_row({std::string("whole"), 3.0, {}});
+  table.add_row({{}, std::nan(""), std::int64_t{-1}});
+  auto const text = json::pretty(to_json(table));
+  auto const back = parse_table(json::parse(text, "t"), "t");
+  CHECK(back.csv() == "name,value,count\nx,0.30000000000000004,7\nwhole,3,\n,,-1\n");
+  CHECK(std::get<double>(back.rows()[1][1]) == 3);
+  CHECK(back.rows()[2][1].index() == 0);
+  CHECK(json::pretty(to_json(back)) == text);
+  auto const broken = [](char const* json) { return error_of([&] { parse_table(json::parse(json, "t"), "t"); }); };
+  CHECK(broken(R"({"columns": [{"title": "a", "decimals": 2}], "rows": [[1, 2]]})") == "t: rows[0] has 2 cells, not 1");
+  CHECK(broken(R"({"columns": [{"title": "a", "decimals": 99}], "rows": []})").find("99") != std::string::npos);
+  CHECK(broken(R"({"columns": [], "rows": [[true]]})").find("t: rows[0]") != std::string::npos);
 }

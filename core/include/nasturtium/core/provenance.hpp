@@ -36,5 +36,7 @@ struct Provenance
 Provenance make_provenance(int argc, char const* const* argv, std::uint64_t seed, std::string backend);
 
 json::Value to_json(Provenance const& provenance);
+/// Back from what to_json wrote. Throws Error naming `source`, field and value.
+Provenance parse_provenance(json::Value const& value, std::string const& source);
 
 } // namespace nasturtium
