@@ -63,18 +63,39 @@ template <class ExecSpace, class Real>
 Network<ExecSpace, Real>::Network(ExecSpace const& exec, spec::Architecture const& architecture,
                                   std::span<int const> batches, bool training, int slots, std::int64_t memory_limit,
                                   std::vector<std::string> const& frozen)
-    : m_exec(exec), m_training(training), m_slot_count(slots),
-      m_plan(make_plan(architecture, *std::max_element(batches.begin(), batches.end()), sizeof(Real),
-                       kernels::moment_chunk_rows, frozen))
+    : Network(exec,
+              make_plan(architecture, *std::max_element(batches.begin(), batches.end()), sizeof(Real),
+                        kernels::moment_chunk_rows, frozen),
+              batches, training, slots)
 {
-  measure_workspace(batches);
   allocate(memory_limit);
+}
+
+template <class ExecSpace, class Real>
+Network<ExecSpace, Real>::Network(ExecSpace const& exec, Plan plan, std::span<int const> batches, bool training,
+                                  int slots)
+    : m_exec(exec), m_training(training), m_slot_count(slots), m_plan(std::move(plan))
+{
+  auto const values = [](std::int64_t count) { return static_cast<std::int64_t>(sizeof(Real)) * count; };
+  m_memory.weights = values(m_plan.weight_count) + values(m_plan.fixed_count);
+  m_memory.gradients = m_training ? values(m_plan.weight_count) : 0;
+  m_memory.optimiser = m_memory.gradients * m_slot_count;
+  m_memory.activations = std::max(m_training ? m_plan.training.bytes : 0, m_plan.inference.bytes);
+  m_memory.workspace = workspace_bytes(batches) + alignment;
+}
+
+template <class ExecSpace, class Real>
+spec::MemoryEstimate Network<ExecSpace, Real>::memory(ExecSpace const& exec, spec::Architecture const& architecture,
+                                                      std::span<int const> batches, bool training, int slots)
+{
+  auto plan = make_plan(architecture, *std::max_element(batches.begin(), batches.end()), sizeof(Real),
+                        kernels::moment_chunk_rows);
+  return Network(exec, std::move(plan), batches, training, slots).m_memory;
 }
 
 template <class ExecSpace, class Real>
 void Network<ExecSpace, Real>::allocate(std::int64_t memory_limit)
 {
-  auto const values = [](std::int64_t count) { return static_cast<std::int64_t>(sizeof(Real)) * count; };
   struct Piece
   {
     Memory& memory;
@@ -82,31 +103,29 @@ void Network<ExecSpace, Real>::allocate(std::int64_t memory_limit)
     std::int64_t bytes;
     bool zero;
   };
-  std::int64_t const trained = m_training ? m_plan.weight_count : 0;
+  std::int64_t const fixed = static_cast<std::int64_t>(sizeof(Real)) * m_plan.fixed_count;
   std::array<Piece, 7> const pieces{{
-      {m_weights, "nasturtium::network::weights", values(m_plan.weight_count), true},
-      {m_fixed, "nasturtium::network::fixed", values(m_plan.fixed_count), true},
-      {m_gradients, "nasturtium::network::gradients", values(trained), true},
-      {m_slots, "nasturtium::network::slots", values(trained) * m_slot_count, true},
-      {m_arena, "nasturtium::network::arena", std::max(m_training ? m_plan.training.bytes : 0, m_plan.inference.bytes),
-       false},
-      {m_workspace, "nasturtium::network::workspace", m_workspace_bytes, false},
+      {m_weights, "nasturtium::network::weights", m_memory.weights - fixed, true},
+      {m_fixed, "nasturtium::network::fixed", fixed, true},
+      {m_gradients, "nasturtium::network::gradients", m_memory.gradients, true},
+      {m_slots, "nasturtium::network::slots", m_memory.optimiser, true},
+      {m_arena, "nasturtium::network::arena", m_memory.activations, false},
+      {m_workspace, "nasturtium::network::workspace", m_memory.workspace - alignment, false},
       {m_norm, "nasturtium::network::norm", alignment, true},
   }};
-  for (auto const& part : pieces)
-    m_bytes += part.bytes;
-  if (memory_limit > 0 && m_bytes > memory_limit) {
-    throw OutOfMemory(concat("the network needs ", m_bytes, " bytes, the limit is ", memory_limit));
+  if (memory_limit > 0 && bytes() > memory_limit) {
+    throw OutOfMemory(concat("the network needs ", bytes(), " bytes, the limit is ", memory_limit));
   }
   for (auto const& part : pieces) {
+    if (part.bytes == 0) continue;
     try {
       part.memory =
           Memory(Kokkos::view_alloc(m_exec, Kokkos::WithoutInitializing, std::string(part.label)), part.bytes);
     } catch (std::exception const&) { // Kokkos throws a type of its own that depends on its version
-      throw OutOfMemory(concat("the network needs ", m_bytes, " bytes, and the device does not have them"));
+      throw OutOfMemory(concat("the network needs ", bytes(), " bytes, and the device does not have them"));
     }
     // The gaps that alignment leaves between parameters stay zero for good.
-    if (part.zero && part.bytes > 0) {
+    if (part.zero) {
       kernels::fill<ExecSpace, Real>(m_exec, Real(0), this->piece(part.memory, 0, part.bytes / sizeof(Real)));
     }
   }
@@ -253,7 +272,7 @@ std::size_t Network<ExecSpace, Real>::step_workspace(Step const& step, int batch
 }
 
 template <class ExecSpace, class Real>
-void Network<ExecSpace, Real>::measure_workspace(std::span<int const> batches)
+std::int64_t Network<ExecSpace, Real>::workspace_bytes(std::span<int const> batches) const
 {
   std::size_t bytes = kernels::squared_norm_workspace<ExecSpace, Real>(m_plan.weight_count);
   for (int const batch : batches) {
@@ -261,7 +280,7 @@ void Network<ExecSpace, Real>::measure_workspace(std::span<int const> batches)
     for (auto const& step : m_plan.steps)
       bytes = std::max(bytes, step_workspace(step, batch));
   }
-  m_workspace_bytes = static_cast<std::int64_t>((bytes + alignment - 1) / alignment * alignment);
+  return static_cast<std::int64_t>((bytes + alignment - 1) / alignment * alignment);
 }
 
 template <class ExecSpace, class Real>

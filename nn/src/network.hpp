@@ -44,6 +44,10 @@ public:
   Network(ExecSpace const& exec, spec::Architecture const& architecture, std::span<int const> batches, bool training,
           int slots, std::int64_t memory_limit, std::vector<std::string> const& frozen = {});
 
+  /// What the constructor would allocate, by use; allocates nothing. Throws Error as the constructor does.
+  static spec::MemoryEstimate memory(ExecSpace const& exec, spec::Architecture const& architecture,
+                                     std::span<int const> batches, bool training, int slots);
+
   /// Biases and means 0, scales and variances 1, kernels by the named initialiser. Complete at return.
   void initialise(std::string const& initialiser, std::uint64_t seed);
 
@@ -75,7 +79,7 @@ public:
   void update(OptimiserOptions const& options, double learning_rate, std::int64_t step) const;
 
   Plan const& plan() const { return m_plan; }
-  std::int64_t bytes() const { return m_bytes; }
+  std::int64_t bytes() const { return m_memory.total(); }
   ExecSpace const& exec() const { return m_exec; }
 
   /// Flat buffers, for tests.
@@ -89,8 +93,11 @@ private:
   bool m_training;
   int m_slot_count;
   Plan m_plan;
-  std::int64_t m_workspace_bytes = 0, m_bytes = 0;
+  spec::MemoryEstimate m_memory; ///< the workspace with the scalar of the gradient's norm
   Memory m_weights, m_fixed, m_gradients, m_slots, m_arena, m_workspace, m_norm;
+
+  /// A plan and what it will take, without any memory yet.
+  Network(ExecSpace const& exec, Plan plan, std::span<int const> batches, bool training, int slots);
 
   Layout const& layout(bool training) const { return training ? m_plan.training : m_plan.inference; }
   spec::Op const& op(Step const& step) const;
@@ -109,7 +116,7 @@ private:
   kernels::Pool2dShape pool_shape(Step const& step, int batch) const;
 
   std::size_t step_workspace(Step const& step, int batch) const;
-  void measure_workspace(std::span<int const> batches);
+  std::int64_t workspace_bytes(std::span<int const> batches) const;
   void allocate(std::int64_t memory_limit);
 
   void forward_step(int index, int batch, bool training, std::uint64_t seed, std::int64_t step) const;

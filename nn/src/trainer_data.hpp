@@ -110,6 +110,7 @@ public:
     m_zeros = {exec, m_host_zeros, "nasturtium::batch::zeros"};
     m_labels = Kokkos::View<std::int32_t*, Kokkos::LayoutRight, typename ExecSpace::memory_space>(
         Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string("nasturtium::batch::labels")), max_batch);
+    if (m_target_width == 0) return;
     m_targets = Kokkos::View<Real*, Kokkos::LayoutRight, typename ExecSpace::memory_space>(
         Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string("nasturtium::batch::targets")),
         std::size_t(max_batch) * m_target_width);

@@ -61,10 +61,11 @@ class StepperOn final : public Stepper::Implementation
 {
 public:
   StepperOn(ExecSpace const& exec, spec::Architecture const& architecture, TrainOptions const& options)
-      : m_exec(exec), m_options(options), m_dataset(make_batch(architecture, options)), m_data(exec, m_dataset),
-        m_top_k(std::max(1, std::min(options.top_k, architecture.classes))),
+      : m_exec(exec), m_options(options),
         m_network(exec, architecture, impl::batch_sizes(options.batch_size, options.batch_size), true,
                   static_cast<int>(impl::slot_names(options.optimiser.kind).size()), options.memory_limit_bytes),
+        m_dataset(make_batch(architecture, options)), m_data(exec, m_dataset),
+        m_top_k(std::max(1, std::min(options.top_k, architecture.classes))),
         m_maker(exec, m_dataset, options.batch_size),
         m_metrics(Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string("nasturtium::stepper::metrics")),
                   2 * kernels::metric_count)
@@ -106,33 +107,105 @@ public:
 private:
   ExecSpace m_exec;
   TrainOptions m_options;
+  impl::Network<ExecSpace, Real> m_network; // first: what does not fit makes no batch
   datasets::Dataset m_dataset;
   impl::ResidentDataset<ExecSpace> m_data;
   int m_top_k;
-  impl::Network<ExecSpace, Real> m_network;
   impl::BatchMaker<ExecSpace, Real> m_maker;
   Kokkos::View<double*, Kokkos::LayoutRight, typename ExecSpace::memory_space> m_metrics;
   std::int64_t m_step = 0;
 };
 
-} // namespace
-
-Stepper::Stepper(TrainerOptions const& trainer, spec::Architecture const& architecture, TrainOptions const& options)
+template <class ExecSpace>
+std::unique_ptr<Stepper::Implementation> make_on(ExecSpace const& exec, spec::Architecture const& architecture,
+                                                 TrainOptions const& options)
 {
   check(options);
   spec::infer(architecture);
+  if (options.precision == Precision::float64)
+    return std::make_unique<StepperOn<ExecSpace, double>>(exec, architecture, options);
+  return std::make_unique<StepperOn<ExecSpace, float>>(exec, architecture, options);
+}
+
+/// Bytes of what StepperOn holds beside its network.
+template <class ExecSpace, class Real>
+std::int64_t batch_bytes(spec::Architecture const& architecture, TrainOptions const& options)
+{
+  std::int64_t const batch = options.batch_size, width = architecture.classes > 0 ? 0 : architecture.regression;
+  // Kokkos gives multiples of eight bytes.
+  auto const bytes = [](std::int64_t count, std::size_t each) {
+    return (count * static_cast<std::int64_t>(each) + 7) / 8 * 8;
+  };
+  std::int64_t const labels = bytes(batch, sizeof(std::int32_t));
+  std::int64_t sum = labels + bytes(batch * width, sizeof(Real)) + bytes(2 * kernels::metric_count, sizeof(double));
+  if constexpr (!impl::has_cores<ExecSpace>()) {
+    sum += bytes(batch * architecture.input.size(), 1) + labels; // images and their order
+    sum += width > 0 ? bytes(batch * width, sizeof(float)) : labels;
+    sum += 2 * bytes(architecture.input.channels, sizeof(Real)) +
+           2 * bytes(std::max<std::int64_t>(1, width), sizeof(Real)); // normalisation of images and targets
+  }
+  return sum;
+}
+
+template <class ExecSpace, class Real>
+StepMemory plan_on(spec::Architecture const& architecture, TrainOptions const& options)
+{
+  auto const batches = impl::batch_sizes(options.batch_size, options.batch_size);
+  return {impl::Network<ExecSpace, Real>::memory(ExecSpace(), architecture, batches, true,
+                                                 static_cast<int>(impl::slot_names(options.optimiser.kind).size())),
+          batch_bytes<ExecSpace, Real>(architecture, options)};
+}
+
+} // namespace
+
+StepMemory plan_memory(BackendKind backend, spec::Architecture const& architecture, TrainOptions const& options)
+{
+  check(options);
+  spec::infer(architecture);
+  StepMemory memory;
+  impl::with_backend(backend, [&]<class ExecSpace>() {
+    memory = options.precision == Precision::float64 ? plan_on<ExecSpace, double>(architecture, options)
+                                                     : plan_on<ExecSpace, float>(architecture, options);
+  });
+  return memory;
+}
+
+Stepper::Stepper(std::unique_ptr<Implementation> implementation) : m_implementation(std::move(implementation))
+{
+}
+
+Stepper::Stepper(TrainerOptions const& trainer, spec::Architecture const& architecture, TrainOptions const& options)
+{
   impl::with_backend(trainer.backend, [&]<class ExecSpace>() {
     auto const exec = impl::make_instance<ExecSpace>(trainer.threads);
     try {
-      if (options.precision == Precision::float64) {
-        m_implementation = std::make_unique<StepperOn<ExecSpace, double>>(exec, architecture, options);
-      } else {
-        m_implementation = std::make_unique<StepperOn<ExecSpace, float>>(exec, architecture, options);
-      }
+      m_implementation = make_on(exec, architecture, options);
     } catch (impl::OutOfMemory const& error) {
       fail("stepper: ", error.what());
     }
   });
+}
+
+MadeStepper Stepper::make(TrainerOptions const& trainer, spec::Architecture const& architecture,
+                          TrainOptions const& options)
+{
+  MadeStepper made;
+  impl::with_backend(trainer.backend, [&]<class ExecSpace>() {
+    auto const exec = impl::make_instance<ExecSpace>(trainer.threads);
+    try {
+      made.stepper = Stepper(make_on(exec, architecture, options));
+    } catch (Error const& error) {
+      made.status = Status::invalid;
+      made.reason = error.what();
+    } catch (impl::OutOfMemory const& error) {
+      made.status = Status::out_of_memory;
+      made.reason = error.what();
+    } catch (std::bad_alloc const&) {
+      made.status = Status::out_of_memory;
+      made.reason = "the host has not enough memory for a batch";
+    }
+  });
+  return made;
 }
 
 Stepper::~Stepper() = default;

@@ -8,10 +8,28 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace nasturtium::nn {
+
+/// Device memory of a Stepper by use, in bytes: exactly what is allocated.
+struct StepMemory
+{
+  spec::MemoryEstimate network; ///< total() is Stepper::bytes()
+  std::int64_t batch = 0;       ///< labels or targets and sums of metrics; the images too where the host's memory is
+                                ///< out of the device's reach
+  std::int64_t total() const { return network.total() + batch; }
+};
+
+/// What Stepper would take for a batch of options.batch_size samples. Allocates nothing on the device, but asks the
+/// backend how many threads it has (workspaces grow with them), so the backends must be up. Throws Error for what does
+/// not fit together. O(tensors^2) for their places.
+StepMemory plan_memory(BackendKind backend, spec::Architecture const& architecture, TrainOptions const& options);
+
+/// A Stepper, or why there is none: status out_of_memory or invalid.
+struct MadeStepper;
 
 /// A network with its optimiser and one batch of random bytes and labels on the device.
 class Stepper
@@ -19,6 +37,9 @@ class Stepper
 public:
   /// Allocates everything; the batch has options.batch_size samples. Throws Error for what does not fit together.
   Stepper(TrainerOptions const& trainer, spec::Architecture const& architecture, TrainOptions const& options);
+  /// The same with failures as values; only misuse throws (a backend that is not up, too many threads).
+  static MadeStepper make(TrainerOptions const& trainer, spec::Architecture const& architecture,
+                          TrainOptions const& options);
   ~Stepper();
   Stepper(Stepper&&) noexcept;
   Stepper& operator=(Stepper&&) noexcept;
@@ -38,7 +59,16 @@ public:
   class Implementation; ///< one per backend and precision
 
 private:
+  explicit Stepper(std::unique_ptr<Implementation> implementation);
+
   std::unique_ptr<Implementation> m_implementation;
+};
+
+struct MadeStepper
+{
+  std::optional<Stepper> stepper;
+  Status status = Status::completed;
+  std::string reason; ///< one line where there is no stepper
 };
 
 } // namespace nasturtium::nn
