@@ -24,9 +24,13 @@ struct MeasureOptions
   double cap_step_seconds = 1;         ///< a slower step (seen in the warm-up) is given up: status over_cap
 };
 /// "full" (the reference's, above) and "quick" (5 blocks of 2 steps, 2 to 10 steps of warm-up, no minimum of seconds).
+/// Throws Error for other names.
 MeasureOptions measure_preset(std::string const& name);
 
 enum class MeasureStatus { timed, over_cap, out_of_memory, invalid };
+std::string name(MeasureStatus status); ///< "timed", "over_cap", "out_of_memory", "invalid"
+/// Throws Error that names `source` for an unknown name.
+MeasureStatus parse_measure_status(std::string const& text, std::string const& source);
 
 /// What was seen; seconds are those of one step.
 struct Measurement
@@ -37,15 +41,17 @@ struct Measurement
   double sd = 0;              ///< of the blocks
   std::int64_t steps = 0;     ///< timed ones
   double total_seconds = 0;   ///< with build and warm-up: what the network cost the device
-  std::int64_t bytes = 0;     ///< device memory that the step took, exactly
+  std::int64_t bytes = 0;     ///< device memory that the network took, exactly (nn::Stepper::bytes)
   bool noisy() const { return sd > 0.10 * median; }
 };
 
-/// Times `workload` on the trainer's backend with its threads. Failures are statuses; only misuse throws.
+/// Times `workload` on the trainer's backend with its threads. Failures are statuses; only misuse throws (options out
+/// of range, a backend that is not up). A network that needs more memory than is free is out_of_memory before anything
+/// is allocated.
 Measurement measure(Workload const& workload, nn::TrainerOptions const& trainer, MeasureOptions const& options);
 
 /// Times a large matrix product, a triad and an empty launch for about two seconds. `name` "" makes one of backend and
-/// threads ("openmp-2").
+/// threads ("openmp-2", "serial", "cuda").
 Device probe_device(nn::TrainerOptions const& trainer, std::string const& name = "");
 
 } // namespace nasturtium::estimator
