@@ -66,19 +66,22 @@ public:
 
   double workspace() const
   {
-    double most = m_rules.scratch_bytes;
-    if (!m_rules.partial_sums) return most;
+    double most = 0;
     for (int p = 0; p < m_count; ++p) {
       auto const& node = info(p);
       bool const conv = std::holds_alternative<spec::Conv2d>(op(p));
       if (!conv && !std::holds_alternative<spec::Dense>(op(p))) continue;
-      // A pass over many pixels is cut into slices that are summed at the end.
-      std::int64_t const pixels = std::int64_t{m_batch} * node.out.height * node.out.width;
-      int slices = 1;
-      while (slices < 16 && pixels >= std::int64_t{2048} * slices)
-        slices *= 2;
-      double const copies = slices > 1 ? slices : conv ? 1 : 0;
-      most = std::max(most, copies * word * static_cast<double>(node.parameter_count));
+      double bytes = conv ? m_rules.conv_scratch : m_rules.dense_scratch;
+      if (m_rules.partial_sums) {
+        // A pass over many pixels is cut into slices that are summed at the end.
+        std::int64_t const pixels = std::int64_t{m_batch} * node.out.height * node.out.width;
+        int slices = 1;
+        while (slices < 16 && pixels >= std::int64_t{2048} * slices)
+          slices *= 2;
+        double const copies = slices > 1 ? slices : conv ? 1 : 0;
+        bytes += copies * word * static_cast<double>(node.parameter_count);
+      }
+      most = std::max(most, bytes);
     }
     return most;
   }
@@ -310,12 +313,21 @@ MemoryRules memory_rules(std::string const& name)
 
 MemoryRules stack_memory_rules(nn::BackendKind backend)
 {
-  // The smallest network there is takes the scratch and next to nothing else.
-  spec::Architecture smallest;
-  smallest.classes = 2;
-  smallest.nodes = {{"output", spec::Dense{.units = 2}, {"input"}}};
+  // Networks that take the scratch and next to nothing else.
+  auto const workspace = [&](spec::Shape input, std::vector<spec::Node> nodes) {
+    spec::Architecture network;
+    network.input = input;
+    network.classes = 2;
+    network.nodes = std::move(nodes);
+    return planned_memory({network, 1, Optimiser::sgd}, backend).workspace;
+  };
+  spec::Conv2d const conv{.filters = 2, .kernel = {3, 3}, .bias = false};
+  spec::Shape const image{16, 16, 32};
+  double const weights = word * 9 * image.channels * conv.filters;
   auto rules = memory_rules("stack");
-  rules.scratch_bytes = planned_memory({smallest, 1, Optimiser::sgd}, backend).workspace;
+  rules.dense_scratch = workspace({}, {{"output", spec::Dense{.units = 2}, {"input"}}});
+  rules.conv_scratch = std::max(
+      0.0, workspace(image, {{"conv", conv, {"input"}}, {"output", spec::GlobalAvgPool{}, {"conv"}}}) - weights);
   return rules;
 }
 

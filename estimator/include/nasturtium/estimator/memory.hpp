@@ -38,7 +38,8 @@ struct MemoryRules
                              ///< layer's backward pass, or not at all where a max pool follows and masks for it
   int sgd_words = 0;         ///< state of plain sgd per weight
   bool partial_sums = false; ///< workspace for packed weights and for sums over slices of the batch
-  double scratch_bytes = 0;  ///< workspace that any step takes, of all threads together
+  // Workspace of all threads together: of a dense layer, and of a convolution beside its weights and sums.
+  double dense_scratch = 0, conv_scratch = 0;
   bool fused_update = false; ///< each gradient is used and freed at once, and not all live until the update
 };
 /// "reference": the section's own, as the defaults above; "stack": as this project's stack works.
