@@ -171,7 +171,20 @@ def penguin_live() -> list[str]:
     return table(["search", "saved %", "s to the end", "s with engine", "wall factor", "best to the end", "best with engine", "test to the end", "test with engine"], lines)
 
 
-TABLES = {"demo": demo, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
+def selection() -> list[str]:
+    """A step of ensemble selection and one reading of its columns, of the same run."""
+    times = {r["name"]: float(r["time_us"]) for r in rows("speed/selection-own.csv")}
+    lines = []
+    for name, step in times.items():
+        if name.startswith("step/"):
+            models, samples = (part.split(":")[1] for part in name.split("/")[1:3])
+            read = times[name.replace("step/", "read_columns/")]
+            lines.append([int(models), int(samples), step, read])
+    return table(["models", "samples", "step, µs", "reading, µs", "ratio"],
+                 [[f"{m:,}", f"{n:,}", f"{step:,.1f}", f"{read:,.1f}", f"{step / read:.2f}"] for m, n, step, read in sorted(lines, reverse=True)])
+
+
+TABLES = {"selection": selection, "demo": demo, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
           "transfer-scores": transfer_scores, "transfer-full": transfer_full, "transfer-controls": transfer_controls,
           "transfer-cost": transfer_cost, "transfer-ranks": transfer_ranks, "together": together}
 
