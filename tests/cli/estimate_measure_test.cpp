@@ -65,7 +65,7 @@ TEST_CASE("estimate measure: every network, batch and optimiser is a row", "[est
   CHECK(text.out.find("network  batch  optimiser") == 0);
   auto const out = estimate({"measure", "lenet", "--batch", "2", "--quick", "--json", "--threads", "2"}).out;
   auto const value = json::parse(out, "stdout");
-  auto const& row = json::to_object(json::to_array(value, "stdout").front(), "row");
+  auto const row = value.as_array().at(0).as_object();
   CHECK(row.at("network") == "lenet");
   CHECK(row.at("batch") == 2);
   CHECK(row.at("status") == "timed");
