@@ -166,17 +166,18 @@ private:
   /// Of a convolution of the present value.
   double weights(spec::Conv2d const& conv) const
   {
-    double const taps = static_cast<double>(conv.kernel[0]) * conv.kernel[1] * (m_shape.channels / conv.groups);
+    int const inputs = m_shape.channels / conv.groups;
+    double const taps = static_cast<double>(conv.kernel[0]) * conv.kernel[1] * inputs;
     return (taps + (conv.bias ? 1 : 0)) * conv.filters;
   }
 
   std::string numbered(std::string const& what) const { return what + std::to_string(m_genes.size() + 1); }
 
-  void push(Gene const& gene, std::string const& what, spec::Op op, std::vector<std::string> others = {})
+  void push(Gene const& gene, std::string const& what, spec::Op const& op, std::vector<std::string> others = {})
   {
     auto id = numbered(what);
     others.insert(others.begin(), m_values.back().node);
-    m_network.nodes.push_back({id, std::move(op), std::move(others)});
+    m_network.nodes.push_back({id, op, std::move(others)});
     m_genes.push_back(gene);
     m_origins.push_back(m_origin);
     m_values.push_back({std::move(id), m_shape, m_flat});
