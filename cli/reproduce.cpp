@@ -3,6 +3,7 @@
 //
 // nasturtium reproduce: the papers' experiments.
 #include "penguin.hpp"
+#include "time_estimator.hpp"
 #include "weight_transfer.hpp"
 
 #include <nasturtium/core/file.hpp>
@@ -13,6 +14,7 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
+#include <tuple>
 
 namespace nasturtium::cli {
 
@@ -237,12 +239,87 @@ int reproduce_weight_transfer(Invocation const& call)
   return exit_success;
 }
 
+constexpr char const* estimator_examples =
+    "  nasturtium reproduce time-estimator --scale smoke        # a minute\n"
+    "  nasturtium reproduce time-estimator --scale laptop --dry-run\n"
+    "  nasturtium reproduce time-estimator --scale laptop --seeds 3 --out runs/estimator";
+
+int reproduce_time_estimator(Invocation const& call)
+{
+  EstimatorPlan asked;
+  asked.seeds = asked.networks = asked.pool = asked.tests = 0;
+  DeviceOptions device;
+  std::string scale = "smoke";
+  std::vector<int> devices;
+  bool dry_run = false, as_json = false;
+  VerbParser parser("reproduce time-estimator",
+                    "How long a training step takes, with training sets drawn or evolved (Pinel et al.).",
+                    estimator_examples);
+  CLI::App& app = parser.app();
+  app.add_option("--scale", scale, "smoke: a minute; laptop: an hour; node: a GPU; paper: more networks")
+      ->option_text("smoke|laptop|node|paper [smoke]");
+  app.add_option("--out", asked.out, "Folder of all timings and tables; what is there already is not timed again")
+      ->type_name("DIR");
+  app.add_option("--devices", devices, "Thread counts, each a device; strategies run on the first")
+      ->delimiter(',')
+      ->option_text("N,...");
+  app.add_option("--seeds", asked.seeds, "Of each strategy; 0: as the scale has it")->type_name("N");
+  app.add_option("--networks", asked.networks, "Of each strategy and seed; 0: as the scale has it")->type_name("N");
+  app.add_option("--pool", asked.pool, "Random networks of each device; 0: as the scale has it")->type_name("N");
+  app.add_option("--tests", asked.tests, "Random networks to test on; 0: as the scale has it")->type_name("N");
+  app.add_option("--seed", asked.seed, "Of everything random")->capture_default_str()->type_name("N");
+  app.add_flag("--dry-run", dry_run, "Print the plan alone");
+  app.add_flag("--json", as_json, "The tables as JSON on stdout");
+  device.add_to(app);
+  if (!parser.parse(call)) return exit_success;
+  catch_interrupts();
+  auto plan = estimator_plan(scale);
+  for (auto const& [text, value, target] : {std::tuple{"--seeds", asked.seeds, &plan.seeds},
+                                            {"--networks", asked.networks, &plan.networks},
+                                            {"--pool", asked.pool, &plan.pool},
+                                            {"--tests", asked.tests, &plan.tests}}) {
+    require(value >= 0, text, " must not be negative, got ", value);
+    if (value > 0) *target = value;
+  }
+  if (!devices.empty()) plan.threads = devices;
+  for (int const threads : plan.threads)
+    require(threads >= 0, "--devices must not be negative, got ", threads);
+  plan.seed = asked.seed;
+  plan.out = asked.out.empty() ? "runs/time-estimator-" + scale : asked.out;
+  auto const random = static_cast<std::int64_t>(plan.threads.size()) * (plan.pool + plan.tests) + plan.probes;
+  auto const evolved = static_cast<std::int64_t>(plan.arms.size()) * plan.seeds * plan.networks;
+  std::cerr << "plan: " << random << " random networks on " << plan.threads.size() << " devices, then "
+            << plan.arms.size() << " strategies x " << plan.seeds << " seeds x " << plan.networks
+            << " networks = " << evolved << ", steps of at most " << 1e3 * plan.cap_step_seconds << " ms; --out "
+            << plan.out << '\n';
+  if (dry_run) return exit_success;
+  device.threads = *std::max_element(plan.threads.begin(), plan.threads.end());
+  auto const runtime = device.start(call);
+  auto const trainer = device.trainer();
+  auto const run = run_time_estimator(plan, trainer);
+  if (!run) {
+    std::cerr << "nasturtium: interrupted; the same command goes on\n";
+    return exit_interrupted;
+  }
+  auto const report = time_estimator_report(*run, plan, trainer,
+                                            provenance_of(call, plan.seed, trainer.backend, {{"scale", plan.scale}}));
+  report.write(plan.out);
+  if (as_json)
+    std::cout << json::pretty(report.to_json());
+  else
+    std::cout << read_file((fs::path(plan.out) / "tables.md").string())
+              << "\nTo look at: " << (fs::path(plan.out) / "index.html").string() << '\n';
+  return exit_success;
+}
+
 struct Experiment
 {
   char const* name;
   int (*run)(Invocation const&);
 };
-constexpr Experiment experiments[] = {{"penguin", reproduce_penguin}, {"weight-transfer", reproduce_weight_transfer}};
+constexpr Experiment experiments[] = {{"penguin", reproduce_penguin},
+                                      {"weight-transfer", reproduce_weight_transfer},
+                                      {"time-estimator", reproduce_time_estimator}};
 
 } // namespace
 
@@ -260,12 +337,12 @@ int reproduce(Invocation const& call)
   parser
       ->add_option("EXPERIMENT", experiment,
                    "penguin: fitness prediction in three searches; weight-transfer: starting from earlier weights; "
-                   "its own options stand behind it")
+                   "time-estimator: how long a step takes; its own options stand behind it")
       ->required()
-      ->option_text("penguin|weight-transfer (required)");
+      ->option_text("penguin|weight-transfer|time-estimator (required)");
   parser->allow_extras();
   if (!parser.parse(call)) return exit_success;
-  fail("reproduce: unknown experiment ", quoted(experiment), " (penguin, weight-transfer)");
+  fail("reproduce: unknown experiment ", quoted(experiment), " (penguin, weight-transfer, time-estimator)");
 }
 
 } // namespace nasturtium::cli

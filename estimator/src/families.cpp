@@ -198,12 +198,8 @@ spec::Architecture mlp(Size const& size)
   return net.finish();
 }
 
-constexpr std::array<std::pair<char const*, spec::Architecture (*)(Size const&)>, 6> families{{{"lenet", lenet},
-                                                                                              {"alexnet", alexnet},
-                                                                                              {"vgg", vgg},
-                                                                                              {"resnet", resnet},
-                                                                                              {"mobilenet", mobilenet},
-                                                                                              {"mlp", mlp}}};
+constexpr std::array<std::pair<char const*, spec::Architecture (*)(Size const&)>, 6> families{
+    {{"lenet", lenet}, {"alexnet", alexnet}, {"vgg", vgg}, {"resnet", resnet}, {"mobilenet", mobilenet}, {"mlp", mlp}}};
 
 } // namespace
 
