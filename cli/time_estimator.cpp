@@ -814,14 +814,15 @@ EstimatorPlan estimator_plan(std::string const& scale)
     ranges.caps.step_flops = 2e7;
   } else if (scale == "laptop") {
     plan.seeds = 10;
-    plan.networks = 96;
+    plan.networks = 192;
     plan.population = plan.founders = 32;
     plan.probes = 100;
-    plan.tests = 200;
-    plan.pool = 1000;
+    plan.tests = 300;
+    plan.pool = 2000;
     plan.max_eighths = 4;
-    ranges.caps.step_flops = 5e8;
-    plan.cap_step_seconds = 0.05;
+    ranges.max_filters = 128;
+    ranges.caps.step_flops = 2e9;
+    plan.cap_step_seconds = 0.1;
   } else if (scale == "node" || scale == "paper") {
     plan.threads = {0};
     plan.ranges = {};
