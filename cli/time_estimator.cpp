@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "time_estimator.hpp"
 
+#include "timing.hpp"
+
 #include <nasturtium/core/clock.hpp>
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/number.hpp>
@@ -46,22 +48,6 @@ Device device_of(std::string const& folder, nn::TrainerOptions const& trainer)
   return parse_device(read_file(path), path);
 }
 
-std::vector<Sample> random_samples(EstimatorPlan const& plan, int count, std::uint64_t seed, std::int64_t lineage)
-{
-  Random random(seed);
-  std::vector<Sample> samples;
-  for (auto& individual : draw("uniform", count, plan.ranges, random)) {
-    Sample sample;
-    sample.genome = to_text(individual.genome);
-    sample.workload = std::move(individual.workload);
-    sample.seed = seed;
-    sample.strategy = "random";
-    sample.lineage = lineage + static_cast<std::int64_t>(samples.size());
-    samples.push_back(std::move(sample));
-  }
-  return samples;
-}
-
 std::vector<Sample> family_samples(EstimatorPlan const& plan)
 {
   std::vector<Sample> samples;
@@ -84,117 +70,6 @@ MeasureOptions measure_options(EstimatorPlan const& plan)
   auto options = measure_preset(plan.measure);
   options.cap_step_seconds = plan.cap_step_seconds;
   return options;
-}
-
-/// An archive that is opened for writing when the first timing is missing: what is complete may be read by a later
-/// build, what goes on must be of this one.
-class LazyArchive
-{
-public:
-  LazyArchive(std::string path, nn::TrainerOptions trainer, Device device)
-      : m_path(std::move(path)), m_trainer(trainer), m_device(std::move(device))
-  {
-    if (is_file(m_path)) m_known = read_archive(m_path);
-  }
-  Archive const& archive() const { return m_writer ? m_writer->archive() : m_known; }
-  ArchiveWriter& writer()
-  {
-    if (!m_writer) m_writer = std::make_unique<ArchiveWriter>(m_path, timing_provenance(m_trainer, m_device));
-    return *m_writer;
-  }
-
-private:
-  std::string m_path;
-  nn::TrainerOptions m_trainer;
-  Device m_device;
-  Archive m_known;
-  std::unique_ptr<ArchiveWriter> m_writer;
-};
-
-/// Times the samples that the file does not hold yet; they are always the same, in the same order.
-std::optional<Archive> timed(std::string const& path, std::vector<Sample> const& samples, EstimatorPlan const& plan,
-                             nn::TrainerOptions const& trainer, Device const& device)
-{
-  LazyArchive file(path, trainer, device);
-  require(file.archive().samples.size() <= samples.size(), path, ": has ", file.archive().samples.size(),
-          " samples, not the ", samples.size(), " of this plan");
-  Progress progress(concat(device.name, " ", fs::path(path).stem().string()), static_cast<std::int64_t>(samples.size()),
-                    "networks");
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    if (i < file.archive().samples.size()) {
-      require(network_hash(file.archive().samples[i].workload) == network_hash(samples[i].workload), path, ": sample ",
-              i, " is not the network of this plan");
-    } else {
-      if (interrupted()) return std::nullopt;
-      Sample sample = samples[i];
-      sample.measurement = measure(sample.workload, trainer, measure_options(plan));
-      file.writer().append(std::move(sample));
-    }
-    progress.set(static_cast<std::int64_t>(i + 1));
-  }
-  return file.archive();
-}
-
-EstimatorFactory factory_of(std::string const& method, Level level)
-{
-  return [=] { return make_estimator(method, level); };
-}
-
-/// The loop of an arm. What the file has is answered from there, so that a killed run goes on with the same questions.
-std::optional<EvolvedSet> evolved(std::string const& path, EstimatorArm const& arm, int seed,
-                                  std::vector<Example> const& probes, EstimatorPlan const& plan,
-                                  nn::TrainerOptions const& trainer, Device const& device, Progress& progress)
-{
-  CoevolutionOptions options;
-  options.strategy = arm.strategy;
-  options.generator = arm.generator;
-  options.population = plan.population;
-  options.founders = plan.founders;
-  options.networks = plan.networks;
-  options.seed = plan.seed * 1000 + static_cast<std::uint64_t>(seed);
-  options.ranges = plan.ranges;
-  LazyArchive file(path, trainer, device);
-  std::map<std::string, std::size_t> known;
-  for (std::size_t i = 0; i < file.archive().samples.size(); ++i)
-    known.emplace(network_hash(file.archive().samples[i].workload), i);
-  Coevolution evolution(options, factory_of("paper-mlp", Level::brief), probes, device);
-  while (!evolution.finished())
-    for (auto const& question : evolution.ask()) {
-      if (evolution.finished()) break;
-      if (interrupted()) return std::nullopt;
-      auto const key = network_hash(question.workload);
-      auto const found = known.find(key);
-      Answer answer;
-      if (question.again >= 0) {
-        auto const position = known.at(key);
-        if (file.archive().samples[position].retimed == 0) {
-          auto const again = measure(question.workload, trainer, measure_options(plan));
-          answer.timed = again.status == MeasureStatus::timed;
-          answer.cost_seconds = again.total_seconds;
-          if (answer.timed) file.writer().retime(position, again);
-        }
-        answer.seconds = file.archive().samples[position].retimed;
-      } else {
-        if (found == known.end()) {
-          Sample sample;
-          sample.workload = question.workload;
-          sample.genome = to_text(question.genome);
-          sample.seed = options.seed;
-          sample.strategy = arm.strategy;
-          sample.generation = question.generation;
-          sample.measurement = measure(question.workload, trainer, measure_options(plan));
-          file.writer().append(std::move(sample));
-          known.emplace(key, file.archive().samples.size() - 1);
-        }
-        auto const& measurement = file.archive().samples[known.at(key)].measurement;
-        answer.timed = measurement.status == MeasureStatus::timed;
-        answer.seconds = measurement.median;
-        answer.cost_seconds = measurement.total_seconds;
-      }
-      evolution.tell(question.id, answer);
-      if (question.again < 0 && answer.timed) progress.advance();
-    }
-  return EvolvedSet{arm, seed, evolution.archive(), evolution.log()};
 }
 
 // ---- fitting and testing
@@ -242,7 +117,7 @@ std::vector<Contender> const contenders{
     {"paper-mlp", Level::brief},      {"paper-mlp", Level::rich},    {"log-linear", Level::rich},
     {"nnls-roofline", Level::rich},   {"trees", Level::rich},        {"trees-ratio", Level::physics},
     {"quantile-mlp", Level::physics}, {"ensemble5", Level::physics}, {"li-linear", Level::rich},
-    {"neusight-u", Level::physics},   {"nasturtium", Level::physics}};
+    {"neusight-u", Level::physics},   {"layer-sum", Level::physics}, {"nasturtium", Level::physics}};
 /// Those that are trained on every arm's small archive.
 std::vector<Contender> const small_contenders{
     {"paper-mlp", Level::brief}, {"paper-mlp", Level::rich}, {"nasturtium", Level::physics}};
@@ -497,7 +372,7 @@ double share(std::vector<bool> const& hits)
 }
 
 /// Error of a model that saw random networks alone, and of one that saw the other families too.
-Table families_table(EstimatorRun const& run)
+Table families_table(EstimatorRun const& run, StepModel const& model)
 {
   Table table({{"family"},
                {"networks"},
@@ -508,7 +383,6 @@ Table families_table(EstimatorRun const& run)
                {"warned %", 0},
                {"with other families: MAPE %", 1}});
   auto const& own = run.devices.front();
-  auto const model = StepModel::fit(named(own.pool), {});
   auto const train = examples(own.pool);
   auto const all = examples(own.families);
   for (auto const& family : family_names()) {
@@ -538,11 +412,10 @@ Table families_table(EstimatorRun const& run)
   return table;
 }
 
-Table intervals_table(EstimatorRun const& run, std::vector<TestSet> const& tests)
+Table intervals_table(StepModel const& model, std::vector<TestSet> const& tests)
 {
   Table table(
       {{"test set"}, {"networks"}, {"interval %", 0}, {"covered %", 1}, {"width / estimate", 2}, {"warned %", 1}});
-  auto const model = StepModel::fit(named(run.devices.front().pool), {});
   for (auto const& test : tests)
     for (double const level : {0.8, 0.9, 0.98}) {
       std::vector<bool> covered, warned;
@@ -561,10 +434,9 @@ Table intervals_table(EstimatorRun const& run, std::vector<TestSet> const& tests
 }
 
 /// Limits at several risks on the random networks: how often a job would be killed, and how much is asked for.
-Table wall_time_table(EstimatorRun const& run, std::vector<TestSet> const& tests)
+Table wall_time_table(StepModel const& model, std::vector<TestSet> const& tests)
 {
   Table table({{"test set"}, {"risk %", 1}, {"killed %", 1}, {"over-ask", 2}});
-  auto const model = StepModel::fit(named(run.devices.front().pool), {});
   for (auto const& test : tests)
     for (double const risk : {0.01, 0.02, 0.05, 0.1}) {
       std::vector<bool> killed;
@@ -582,7 +454,7 @@ Table wall_time_table(EstimatorRun const& run, std::vector<TestSet> const& tests
 }
 
 /// The queue under three rules of asking, jobs with the errors of this model.
-Table backfill_table(EstimatorRun const& run, EstimatorPlan const& plan)
+Table backfill_table(EstimatorRun const& run, StepModel const& model, EstimatorPlan const& plan)
 {
   Table table({{"rule"},
                {"mean wait h", 2},
@@ -591,7 +463,6 @@ Table backfill_table(EstimatorRun const& run, EstimatorPlan const& plan)
                {"over-ask", 2},
                {"utilisation %", 1},
                {"lost %", 2}});
-  auto const model = StepModel::fit(named(run.devices.front().pool), {});
   auto const tests = examples(run.devices.front().tests);
   std::vector<double> errors; // predicted over measured, of networks that nothing was fitted on
   for (auto const& example : tests)
@@ -797,13 +668,8 @@ EstimatorPlan estimator_plan(std::string const& scale)
     for (std::string const strategy : {"hard", "hard-half", "easy", "contribution", "disagreement", "spread"})
       plan.arms.push_back({strategy, generator});
   }
-  // What a laptop has the seconds for: small images, batches and widths; the layers are the reference's.
+  plan.ranges = laptop_ranges();
   auto& ranges = plan.ranges;
-  ranges.max_log2_batch = 5;
-  ranges.sides = {8, 16, 24, 28, 32};
-  ranges.max_genes = 16;
-  ranges.max_filters = 64;
-  ranges.max_units = 512;
   if (scale == "smoke") {
     plan.arms = {{"random", "uniform"}, {"hard", "uniform"}, {"disagreement", "uniform"}};
     ranges.max_log2_batch = 3;
@@ -818,10 +684,8 @@ EstimatorPlan estimator_plan(std::string const& scale)
     plan.population = plan.founders = 32;
     plan.probes = 100;
     plan.tests = 300;
-    plan.pool = 2000;
+    plan.pool = 12000;
     plan.max_eighths = 4;
-    ranges.max_filters = 128;
-    ranges.caps.step_flops = 2e9;
     plan.cap_step_seconds = 0.1;
   } else if (scale == "node" || scale == "paper") {
     plan.threads = {0};
@@ -849,6 +713,9 @@ std::optional<EstimatorRun> run_time_estimator(EstimatorPlan const& plan, nn::Tr
     one.threads = threads;
     return one;
   };
+  auto const random = [&](int count, std::uint64_t stream, std::int64_t lineage) {
+    return random_samples("uniform", count, plan.ranges, plan.seed + stream, lineage);
+  };
   std::string first_folder;
   for (int const threads : plan.threads) {
     auto const one = trainer_with(threads);
@@ -858,20 +725,20 @@ std::optional<EstimatorRun> run_time_estimator(EstimatorPlan const& plan, nn::Tr
     DeviceTimings timings;
     timings.device = device_of(folder, one);
     auto const archive = [&](char const* name, std::vector<Sample> const& samples, Archive& into) {
-      auto got = timed((fs::path(folder) / name).string(), samples, plan, one, timings.device);
+      auto got = timed((fs::path(folder) / name).string(), samples, measure_options(plan), one, timings.device);
       if (got) into = std::move(*got);
       return got.has_value();
     };
-    if (!archive("tests.jsonl", random_samples(plan, plan.tests, plan.seed + 1, tests_lineage), timings.tests) ||
+    if (!archive("tests.jsonl", random(plan.tests, 1, tests_lineage), timings.tests) ||
         !archive("families.jsonl", family_samples(plan), timings.families) ||
-        !archive("pool.jsonl", random_samples(plan, plan.pool, plan.seed + 2, 0), timings.pool))
+        !archive("pool.jsonl", random(plan.pool, 2, 0), timings.pool))
       return std::nullopt;
     run.devices.push_back(std::move(timings));
   }
   auto const one = trainer_with(plan.threads.front());
   auto const& device = run.devices.front().device;
   auto const probes = timed((fs::path(first_folder) / "probes.jsonl").string(),
-                            random_samples(plan, plan.probes, plan.seed + 3, 2 * tests_lineage), plan, one, device);
+                            random(plan.probes, 3, 3 * tests_lineage), measure_options(plan), one, device);
   if (!probes) return std::nullopt;
   auto const probe_examples = examples(*probes);
   std::string const folder = (fs::path(first_folder) / "evolved").string();
@@ -883,14 +750,26 @@ std::optional<EstimatorRun> run_time_estimator(EstimatorPlan const& plan, nn::Tr
                     static_cast<std::int64_t>(plan.seeds + 1) * plan.networks *
                         static_cast<std::int64_t>(plan.arms.size()),
                     "networks");
+  auto const options_of = [&](EstimatorArm const& arm, int seed) {
+    CoevolutionOptions options;
+    options.strategy = arm.strategy;
+    options.generator = arm.generator;
+    options.population = plan.population;
+    options.founders = plan.founders;
+    options.networks = plan.networks;
+    options.seed = plan.seed * 1000 + static_cast<std::uint64_t>(seed);
+    options.ranges = plan.ranges;
+    return options;
+  };
   // Seed by seed, arm by arm: what drifts on the machine meets all arms alike. Seed 0 is the test set (c).
   for (int seed = 0; seed <= plan.seeds; ++seed)
     for (auto const& arm : plan.arms) {
       if (seed == 0 && arm.strategy != "hard" && arm.strategy != "disagreement") continue;
-      auto set = evolved(archive_of(arm, seed), arm, seed, probe_examples, plan, one, device, progress);
+      auto const set = coevolved(archive_of(arm, seed), options_of(arm, seed), probe_examples, measure_options(plan),
+                                 one, device, [&](Coevolution const&) { progress.advance(); });
       if (!set) return std::nullopt;
       if (seed > 0) {
-        run.sets.push_back(std::move(*set));
+        run.sets.push_back({arm, seed, set->archive(), set->log()});
       } else {
         auto const bred = read_archive(archive_of(arm, 0));
         run.evolved.provenances = bred.provenances;
@@ -908,6 +787,7 @@ ReportDocument time_estimator_report(EstimatorRun const& run, EstimatorPlan cons
   auto const& own = run.devices.front().device;
   ReportDocument report("time-estimator", "nasturtium: how long a training step takes");
   auto [accuracy, cost] = accuracy_tables(run, tests);
+  auto const model = StepModel::fit(named(run.devices.front().pool), {});
   auto const best =
       predictions(*fitted("nasturtium", Level::physics, examples(run.devices.front().pool), 1), tests.front().examples)
           .metrics();
@@ -945,14 +825,14 @@ ReportDocument time_estimator_report(EstimatorRun const& run, EstimatorPlan cons
   report.heading("Families that were not seen");
   report.paragraph("A model that learnt from random networks alone, asked about families of networks; in 90 %: share "
                    "within its 90 % interval; warned: it said that the network is out of its range.");
-  report.table("families", families_table(run));
+  report.table("families", families_table(run, model));
   report.heading("Intervals and wall time");
   report.paragraph("Intervals by split conformal prediction; limits are one-sided. Over-ask: median limit over truth.");
-  report.table("intervals", intervals_table(run, tests));
-  report.table("wall_time", wall_time_table(run, tests));
+  report.table("intervals", intervals_table(model, tests));
+  report.table("wall_time", wall_time_table(model, tests));
   report.paragraph("A synthetic queue under EASY backfilling, jobs with the errors that this model has on random "
                    "networks; a job that outlives its request is killed and comes back with twice the request.");
-  report.table("backfill", backfill_table(run, plan));
+  report.table("backfill", backfill_table(run, model, plan));
   report.heading("Memory");
   report.paragraph("Against the bytes that the stack took for the step. Plan: the stack's own arithmetic without "
                    "allocating. Liveness: the portable model with fitted factors and a 99 % margin.");

@@ -125,7 +125,8 @@ void Coevolution::open(std::vector<Child> children)
     auto const id = m_next_id++;
     if (child.lineage < 0) child.lineage = id; // nobody's child is a founder
     m_asked.insert(child.network);
-    Question question{id, child.individual.genome, std::move(child.individual.workload), m_generation, -1};
+    Question question{id,           child.individual.genome, std::move(child.individual.workload), m_generation, -1,
+                      child.lineage};
     m_open.emplace(id, Open{std::move(question), std::move(child)});
   }
 }
@@ -135,7 +136,7 @@ void Coevolution::open_again(std::size_t member)
   auto const& timed = m_archive[member];
   auto const id = m_next_id++;
   auto workload = decode(timed.genome, m_options.ranges.caps, m_options.ranges.classes);
-  m_open.emplace(id, Open{{id, timed.genome, std::move(*workload), m_generation, timed.id}, {}});
+  m_open.emplace(id, Open{{id, timed.genome, std::move(*workload), m_generation, timed.id, timed.lineage}, {}});
 }
 
 std::optional<Coevolution::Child> Coevolution::child_of(Individual individual, Networks& taken) const

@@ -64,6 +64,7 @@ private:
 std::unique_ptr<DescriptionEstimator> on_descriptions(std::string const& method)
 {
   if (auto estimator = make_operation_counts(method)) return estimator;
+  if (auto estimator = make_layer_sum(method)) return estimator;
   return make_neusight(method);
 }
 
@@ -87,7 +88,7 @@ std::string DescriptionEstimator::save() const
 std::vector<std::string> estimator_names()
 {
   auto names = regressor_names();
-  names.insert(names.end(), {"nnls-roofline", "li-linear", "neusight-u"});
+  names.insert(names.end(), {"nnls-roofline", "li-linear", "neusight-u", "layer-sum"});
   return names;
 }
 

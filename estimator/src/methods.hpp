@@ -24,6 +24,7 @@ public:
   std::string save() const final;
 };
 std::unique_ptr<DescriptionEstimator> make_operation_counts(std::string const& method);
+std::unique_ptr<DescriptionEstimator> make_layer_sum(std::string const& method);
 std::unique_ptr<DescriptionEstimator> make_neusight(std::string const& method);
 
 } // namespace nasturtium::estimator

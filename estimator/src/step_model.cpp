@@ -21,6 +21,7 @@ namespace nasturtium::estimator {
 namespace {
 
 constexpr std::size_t nearest = 5;
+constexpr std::size_t most_neighbours = 2000; ///< training networks that are kept to be named; a query looks at all
 
 std::vector<double> range_features(Description const& description)
 {
@@ -61,14 +62,14 @@ StepModel StepModel::fit(std::vector<NamedExample> const& examples, StepModelOpt
   StepModel model;
   std::vector<Example> train;
   std::vector<NamedExample const*> calibration;
+  std::vector<std::string> names;
   for (auto const& it : examples) {
     if (held_out(it.example.lineage, options.calibration_share, options.seed)) {
       calibration.push_back(&it);
       continue;
     }
     train.push_back(it.example);
-    model.m_names.push_back(it.name);
-    model.m_seconds.push_back(it.example.seconds);
+    names.push_back(it.name);
   }
   require(!train.empty() && !calibration.empty(), "the lineages are too few to hold some of them out");
   std::shared_ptr<Estimator> estimator = make_estimator(options.method, options.level);
@@ -104,20 +105,24 @@ StepModel StepModel::fit(std::vector<NamedExample> const& examples, StepModelOpt
     model.m_low.push_back(quantile(column, 0.005));
     model.m_high.push_back(quantile(column, 0.995));
   }
-  for (std::size_t i = 0; i < train.size(); ++i) {
+  std::size_t const every = (train.size() + most_neighbours - 1) / most_neighbours;
+  for (std::size_t i = 0; i < train.size(); i += every) {
     auto const row = scaling({rows.data() + i * columns, columns});
     model.m_rows.insert(model.m_rows.end(), row.begin(), row.end());
+    model.m_names.push_back(names[i]);
+    model.m_seconds.push_back(train[i].seconds);
   }
+  model.m_trained = static_cast<std::int64_t>(train.size());
   model.set_far();
   return model;
 }
 
 void StepModel::set_far()
 {
-  // The 5th-nearest of a training row, itself not counted. A sample of the rows is enough for a quantile.
-  std::size_t const columns = m_mean.size(), n = m_names.size(), every = std::max<std::size_t>(1, n / 500);
+  // The 5th-nearest of a training row, itself not counted.
+  std::size_t const columns = m_mean.size(), n = m_names.size();
   std::vector<double> distances;
-  for (std::size_t i = 0; i < n; i += every) {
+  for (std::size_t i = 0; i < n; ++i) {
     std::vector<double> const row(m_rows.begin() + static_cast<std::ptrdiff_t>(i * columns),
                                   m_rows.begin() + static_cast<std::ptrdiff_t>((i + 1) * columns));
     distances.push_back(neighbours_of(row, m_rows, nearest + 1).back().first);
@@ -208,7 +213,8 @@ std::string StepModel::save() const
       {"devices", std::move(devices)},
       {"scales", to_array(m_scales)},
       {"calibration", json::Object{{"predicted", to_array(m_predicted)}, {"measured", to_array(m_measured)}}},
-      {"training", json::Object{{"names", std::move(names)},
+      {"training", json::Object{{"networks", m_trained},
+                                {"names", std::move(names)},
                                 {"seconds", to_array(m_seconds)},
                                 {"mean", to_array(m_mean)},
                                 {"deviation", to_array(m_deviation)},
@@ -241,6 +247,7 @@ StepModel StepModel::load(std::string const& text, std::string const& source)
   model.m_intervals = ConformalIntervals(model.m_predicted, model.m_measured);
   auto training = reader.object("training");
   auto const columns = static_cast<std::int64_t>(feature_names(Level::rich).size());
+  model.m_trained = training.integer("networks", 1, std::int64_t{1} << 40);
   std::string const names = training.what("names");
   for (auto const& name : training.array("names"))
     model.m_names.push_back(json::to_string(name, names));

@@ -41,7 +41,11 @@ struct Visitor
   }
   void operator()(spec::Dense const&) const { cost.kind = LayerKind::dense; }
   void operator()(spec::BatchNorm const&) const { cost.kind = LayerKind::batch_norm; }
-  void operator()(spec::Activation const&) const { cost.kind = LayerKind::activation; }
+  void operator()(spec::Activation const& activation) const
+  {
+    cost.kind = LayerKind::activation;
+    cost.activation = activation.kind;
+  }
   void operator()(spec::Dropout const&) const { cost.kind = LayerKind::dropout; }
   void operator()(spec::Flatten const&) const { cost.kind = LayerKind::flatten; }
   void operator()(spec::GlobalAvgPool const&) const { cost.kind = LayerKind::flatten; }

@@ -57,7 +57,8 @@ struct Question
   Genome genome;
   Workload workload;
   int generation = 0;
-  std::int64_t again = -1; ///< id of the first question where the network is timed a second time
+  std::int64_t again = -1;  ///< id of the first question where the network is timed a second time
+  std::int64_t lineage = 0; ///< id of the founder, along first parents
 };
 
 struct Answer

@@ -73,7 +73,12 @@ public:
   /// Adds a device from a few timings there: constants as probed, one scale for all estimates (section 2.9).
   void adapt(Device const& device, std::span<Example const> probes);
   std::string method() const { return m_estimator->name(); }
-  std::size_t trained() const { return m_names.size(); }
+  std::int64_t trained() const { return m_trained; } ///< networks that it was fitted on
+  /// Predicted and measured seconds of the examples that were held out.
+  std::pair<std::vector<double> const&, std::vector<double> const&> calibration() const
+  {
+    return {m_predicted, m_measured};
+  }
   std::size_t calibrated() const { return m_predicted.size(); }
 
   /// JSON text, and back to the same answers. Throws Error naming `source`, field and value.
@@ -86,7 +91,8 @@ private:
   std::vector<double> m_scales;                ///< of each device
   std::vector<double> m_predicted, m_measured; ///< of the calibration
   ConformalIntervals m_intervals;
-  // Of the training: standardised rich features row by row, for neighbours and ranges.
+  std::int64_t m_trained = 0;
+  // Of the training, or 2,000 of it: standardised rich features row by row, for neighbours and ranges.
   std::vector<std::string> m_names;
   std::vector<double> m_seconds, m_rows, m_mean, m_deviation, m_low, m_high;
   double m_far = 0;

@@ -57,9 +57,10 @@ struct LayerCost
   nn::spec::Shape in, out;    ///< the first input's and the output's extents per sample
   int kernel = 1, stride = 1; ///< the larger of both directions
   int groups = 1;
-  std::int64_t parameters = 0; ///< trainable values
-  double forward_flops = 0;    ///< a multiply-add as two; whole batch
-  double forward_bytes = 0;    ///< 4 (in + weights + out) words; whole batch
+  nn::spec::ActivationKind activation = nn::spec::ActivationKind::relu; ///< of an activation
+  std::int64_t parameters = 0;                                          ///< trainable values
+  double forward_flops = 0;                                             ///< a multiply-add as two; whole batch
+  double forward_bytes = 0;                                             ///< 4 (in + weights + out) words; whole batch
 };
 
 /// A workload as the representations see it. A row of a public layer table is a description of one layer.
