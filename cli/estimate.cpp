@@ -96,7 +96,7 @@ int query(Query const& query, Invocation const& call)
   nn::spec::infer(workload.architecture, query.network);
   if (!query.program.empty()) write_file(query.program, pytorch_program(workload));
   auto model = StepModel::load(read_file(query.model), query.model);
-  auto trainer = query.where.trainer();
+  auto const trainer = query.where.trainer();
   auto const runtime = query.where.start(call);
   std::string device = query.device.empty() ? model.devices().front().name : query.device;
   if (query.calibrate) {
@@ -109,26 +109,15 @@ int query(Query const& query, Invocation const& call)
   double const step_limit = model.limit(description, device, query.risk);
   double const query_seconds = watch.seconds();
 
-  Refined refined{step.seconds, 0};
+  double step_seconds = step.seconds, limit = step_limit;
   if (!query.observed.empty()) {
-    std::vector<double> logs;
-    for (double const seconds : query.observed) {
-      require(seconds > 0 && std::isfinite(seconds), "--observed must be positive, got ", seconds);
-      logs.push_back(std::log(seconds));
-    }
-    double sum = 0, squares = 0;
-    for (double const value : logs)
-      sum += value / static_cast<double>(logs.size());
-    for (double const value : logs)
-      squares += (value - sum) * (value - sum);
-    double const sd = logs.size() > 1 ? std::sqrt(squares / static_cast<double>(logs.size() - 1)) : 0;
     auto const [low, high] = model.interval(description, device, 0.8);
-    double const sigma = low > 0 && std::isfinite(high) ? std::log(high / low) / (2 * normal_quantile(0.9)) : 1;
-    refined = refine(step.seconds, sigma, static_cast<int>(logs.size()), std::exp(sum), sd);
+    double const width = low > 0 && std::isfinite(high) ? std::log(high / low) : 2;
+    // 2.56 deviations of a normal distribution hold its middle 80 %.
+    auto const refined = refine(LogNormal{std::log(step.seconds), width / 2.56}, query.observed);
+    step_seconds = refined.median();
+    limit = refined.interval(std::max(0.0, 1 - 2 * query.risk)).second;
   }
-  double const step_seconds = refined.seconds;
-  double const limit =
-      query.observed.empty() ? step_limit : refined.seconds * std::exp(normal_quantile(1 - query.risk) * refined.sigma);
 
   std::int64_t const steps_per_epoch = (query.samples + query.batch - 1) / query.batch;
   auto const steps = static_cast<std::int64_t>(std::ceil(query.epochs * static_cast<double>(steps_per_epoch)));
@@ -251,8 +240,10 @@ int estimate(Invocation const& call)
   options.where.add_to(app);
   add_estimate_measure(app, call, action);
   add_estimate_model(app, call, action);
-  add_estimate_evaluate(app, call, action);
+  std::function<int(Invocation const&)> evaluation;
+  add_estimate_evaluate(app, evaluation);
   if (!parser.parse(call)) return exit_success;
+  if (evaluation) return evaluation(call);
   if (action) return action();
   require(!options.network.empty(), "estimate needs a NETWORK, or one of measure, probe, evolve, fit, evaluate");
   return query(options, call);

@@ -1,17 +1,16 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// nasturtium estimate evaluate: methods on public layer tables or on archives of this project, split at random or by
-// device.
+// nasturtium estimate evaluate: the methods on public tables of timed layers; on rows of known devices, and on a device
+// that none of them has seen.
 #include "estimate_evaluate.hpp"
+
+#include "estimate_archives.hpp"
 
 #include <nasturtium/core/clock.hpp>
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/number.hpp>
-#include <nasturtium/core/philox.hpp>
-#include <nasturtium/core/statistics.hpp>
 #include <nasturtium/core/table.hpp>
-#include <nasturtium/estimator/archive.hpp>
 #include <nasturtium/estimator/error_metrics.hpp>
 #include <nasturtium/estimator/features.hpp>
 #include <nasturtium/estimator/layer_table.hpp>
@@ -21,8 +20,8 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
-#include <memory>
-#include <numeric>
+#include <map>
+#include <optional>
 
 namespace nasturtium::cli {
 
@@ -30,298 +29,428 @@ namespace {
 
 using namespace estimator;
 
+enum class Format { archive, justus };
+enum class Split { random };
+enum class ProbeChoice { random, greedy };
+enum class Set { training, test };
+
 struct Options
 {
-  std::vector<std::string> files, methods{"log-linear", "trees", "trees-ratio", "nasturtium"};
-  std::string format = "archive", hold_out, level = "physics", csv;
+  std::vector<std::string> files;
+  Format format = Format::archive;
+  Split split = Split::random;
+  ProbeChoice choice = ProbeChoice::random;
+  std::vector<std::string> methods{"log-linear", "nnls-roofline", "trees", "trees-ratio", "nasturtium"};
+  std::vector<std::string> held_out;
   std::vector<int> probes{0, 5, 10, 20, 50};
-  std::int64_t rows = 12000, test_rows = 5000;
+  std::string rows = "12000", csv;
+  std::int64_t test_rows = 5000;
+  int draws = 5;
   double test_share = 0.2;
+  std::string level = "physics";
   std::uint64_t seed = 1;
   bool json = false;
 };
 
-/// Rows of one device with what a split needs.
-struct DeviceRows
+/// Rows in the forms that the methods take.
+struct Part
 {
-  std::string device;
-  std::vector<std::vector<double>> features;
-  std::vector<double> roofline, seconds;
+  FeatureRows reference, extended;
+  std::vector<Example> examples;
+  std::vector<bool> compute_bound;
+
+  FeatureRows const& features(std::string const& method) const { return method == "nasturtium" ? extended : reference; }
+  std::vector<double> const& seconds() const { return reference.seconds; }
 };
 
-std::vector<std::size_t> permutation(std::size_t count, std::uint64_t seed, std::uint32_t stream)
+void add(Part& part, LayerTable const& table, LayerRow const& row)
 {
-  std::vector<std::size_t> order(count);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  for (std::size_t i = count; i > 1; --i) {
-    auto const draw = random_block(seed, Purpose::split, stream, i).word[0];
-    std::swap(order[i - 1], order[to_below(draw, static_cast<std::uint32_t>(i))]);
+  auto description = describe(row, table.kind);
+  auto const bound = roofline(description, table.device);
+  for (auto* const rows : {&part.reference, &part.extended}) {
+    auto const level = rows == &part.reference ? LayerFeatures::reference : LayerFeatures::extended;
+    if (rows->names.empty()) rows->names = layer_feature_names(table.kind, level);
+    rows->add(layer_features(row, table.kind, table.device, level), bound.seconds(), row.seconds);
+    rows->devices.push_back(table.device.name);
   }
-  return order;
+  part.compute_bound.push_back(bound.compute > bound.memory);
+  part.examples.push_back(
+      {std::move(description), table.device, row.seconds, static_cast<std::int64_t>(part.examples.size())});
 }
 
-/// `reference` sees what the reference's methods see; the other features are this project's.
-std::vector<DeviceRows> table_rows(std::vector<LayerTable> const& tables, LayerFeatures features)
+/// The rows of a set, of some devices alone.
+Part select(Part const& all, std::function<bool(std::string const&)> const& device)
 {
-  std::vector<DeviceRows> all;
-  for (auto const& table : tables) {
-    DeviceRows& rows = all.emplace_back();
-    rows.device = table.device.name;
-    for (auto const& row : table.rows) {
-      rows.features.push_back(layer_features(row, table.kind, table.device, features));
-      rows.roofline.push_back(roofline(describe(row, table.kind), table.device).seconds());
-      rows.seconds.push_back(row.seconds);
+  Part part;
+  part.reference.names = all.reference.names;
+  part.extended.names = all.extended.names;
+  for (std::size_t i = 0; i < all.examples.size(); ++i) {
+    if (!device(all.reference.devices[i])) continue;
+    for (auto const& [from, to] :
+         {std::pair{&all.reference, &part.reference}, std::pair{&all.extended, &part.extended}}) {
+      auto const row = from->row(i);
+      to->add({row.begin(), row.end()}, from->roofline[i], from->seconds[i]);
+      to->devices.push_back(from->devices[i]);
     }
+    part.compute_bound.push_back(all.compute_bound[i]);
+    part.examples.push_back(all.examples[i]);
   }
-  return all;
+  return part;
 }
 
-void add_row(FeatureRows& into, DeviceRows const& from, std::size_t i)
+/// Training and test rows of every table, drawn apart.
+std::map<Set, Part> read(Options const& options, LayerTableKind& kind)
 {
-  into.add(from.features[i], from.roofline[i], from.seconds[i]);
-  into.devices.push_back(from.device);
-}
-
-/// The result of a method on a split.
-struct Outcome
-{
-  std::vector<double> predicted, measured;
-  double fit_seconds = 0, query_seconds = 0;
-};
-
-Table make_table()
-{
-  return Table({{"method"},
-                {"tested on"},
-                {"probes"},
-                {"train"},
-                {"test"},
-                {"MAPE %", 1},
-                {"median %", 1},
-                {"p90 %", 1},
-                {"p99 %", 1},
-                {"RMSE ms", 3},
-                {"Spearman", 3},
-                {"fit s", 1},
-                {"us/query", 1}});
-}
-
-void add_outcome(Table& table, std::string const& method, std::string const& device, Cell probes, std::size_t trained,
-                 Outcome const& it)
-{
-  auto const metrics = error_metrics(it.predicted, it.measured);
-  table.add_row({method, device, std::move(probes), static_cast<std::int64_t>(trained), metrics.count,
-                 100 * metrics.mape, 100 * metrics.median, 100 * metrics.p90, 100 * metrics.p99, 1e3 * metrics.rmse,
-                 metrics.spearman, it.fit_seconds, 1e6 * it.query_seconds / static_cast<double>(metrics.count)});
-}
-
-Outcome asked(Regressor const& model, FeatureRows const& tests)
-{
-  Outcome outcome;
-  outcome.measured = tests.seconds;
-  Stopwatch const watch;
-  for (std::size_t i = 0; i < tests.size(); ++i)
-    outcome.predicted.push_back(model.predict(tests.row(i), tests.roofline[i]).seconds);
-  outcome.query_seconds = watch.seconds();
-  return outcome;
-}
-
-/// Rows of a device for training and for testing, drawn at random.
-std::pair<std::vector<std::size_t>, std::vector<std::size_t>> split_rows(DeviceRows const& rows, Options const& options,
-                                                                         std::uint32_t stream)
-{
-  auto const order = permutation(rows.seconds.size(), options.seed, stream);
-  std::vector<std::size_t> train, test;
-  auto const wanted = std::min<std::size_t>(static_cast<std::size_t>(options.test_rows), order.size() / 4);
-  for (std::size_t i = 0; i < order.size(); ++i)
-    if (i < wanted)
-      test.push_back(order[i]);
-    else if (train.size() < static_cast<std::size_t>(options.rows))
-      train.push_back(order[i]);
-  require(!train.empty() && !test.empty(), rows.device, ": ", rows.seconds.size(), " rows are too few to split");
-  return {std::move(train), std::move(test)};
-}
-
-/// One model of all devices, tested on rows of each that it did not see.
-void random_split(std::string const& method, std::vector<DeviceRows> const& devices,
-                  std::vector<std::string> const& names, Options const& options, Table& table)
-{
-  FeatureRows train, all;
-  std::vector<FeatureRows> tests;
-  train.names = all.names = names;
-  for (std::size_t d = 0; d < devices.size(); ++d) {
-    auto const [in, out] = split_rows(devices[d], options, static_cast<std::uint32_t>(d));
-    for (auto const i : in)
-      add_row(train, devices[d], i);
-    auto& test = tests.emplace_back();
-    test.names = names;
-    for (auto const i : out) {
-      add_row(test, devices[d], i);
-      add_row(all, devices[d], i);
-    }
-  }
-  auto const model = make_regressor(method);
-  Stopwatch const watch;
-  model->fit(train, options.seed);
-  double const seconds = watch.seconds();
-  auto whole = asked(*model, all);
-  whole.fit_seconds = seconds;
-  if (devices.size() > 1)
-    for (std::size_t d = 0; d < devices.size(); ++d) {
-      auto part = asked(*model, tests[d]);
-      part.fit_seconds = seconds;
-      add_outcome(table, method, devices[d].device, Cell(), train.size(), part);
-    }
-  add_outcome(table, method, devices.size() > 1 ? "all" : devices.front().device, Cell(), train.size(), whole);
-}
-
-/// A model of the other devices, tested on the one that is held out, with its estimates scaled by the median error of a
-/// few timings there.
-void hold_out(std::string const& method, std::vector<DeviceRows> const& devices, std::vector<std::string> const& names,
-              std::string const& held, Options const& options, Table& table)
-{
-  FeatureRows train, test;
-  train.names = test.names = names;
-  DeviceRows const* target = nullptr;
-  for (std::size_t d = 0; d < devices.size(); ++d) {
-    if (devices[d].device == held) {
-      target = &devices[d];
-      continue;
-    }
-    for (auto const i : split_rows(devices[d], options, static_cast<std::uint32_t>(d)).first)
-      add_row(train, devices[d], i);
-  }
-  require(target != nullptr && train.size() > 0, "--hold-out: ", quoted(held), " is not one of several devices");
-  auto const order = permutation(target->seconds.size(), options.seed, 99);
-  auto const most = static_cast<std::size_t>(*std::max_element(options.probes.begin(), options.probes.end()));
-  require(order.size() > 2 * most, held, ": too few rows for ", most, " probes");
-  auto const wanted = std::min<std::size_t>(order.size() - most, static_cast<std::size_t>(options.test_rows));
-  for (std::size_t i = 0; i < wanted; ++i)
-    add_row(test, *target, order[most + i]); // probes are never in the test part
-  auto const model = make_regressor(method);
-  Stopwatch const watch;
-  model->fit(train, options.seed);
-  double const seconds = watch.seconds();
-  auto const zero = asked(*model, test);
-  for (int const k : options.probes) {
-    std::vector<double> errors;
-    for (int i = 0; i < k; ++i) {
-      auto const row = order[static_cast<std::size_t>(i)];
-      errors.push_back(
-          std::log(target->seconds[row] / model->predict(target->features[row], target->roofline[row]).seconds));
-    }
-    double const scale = errors.empty() ? 1 : std::exp(median(std::move(errors)));
-    auto outcome = zero;
-    outcome.fit_seconds = seconds;
-    for (double& predicted : outcome.predicted)
-      predicted *= scale;
-    add_outcome(table, method, held, std::int64_t{k}, train.size(), outcome);
-  }
-}
-
-/// Networks of archives: whole lineages are held out, or a device.
-void evaluate_archives(Options const& options, Table& table)
-{
-  auto const level = parse_level(options.level, "--level");
-  for (auto const& method : options.methods)
-    make_estimator(method, level); // bad names are told before anything is read
-  std::vector<Example> all;
+  std::map<Set, Part> parts;
+  std::set<std::string> devices;
   for (auto const& file : options.files) {
-    auto const rows = examples(read_archive(file));
-    all.insert(all.end(), rows.begin(), rows.end());
+    auto const table = read_layer_table(file);
+    if (devices.empty()) kind = table.kind;
+    require(table.kind == kind, file, ": holds another kind of layers than ", options.files.front());
+    require(devices.insert(table.device.name).second, file, ": the device ", quoted(table.device.name),
+            " is in another file already");
+    auto const count = static_cast<std::int64_t>(table.rows.size());
+    auto const training = options.rows == "all" ? count - options.test_rows : parse_integer(options.rows).value_or(0);
+    require(training >= 1, file, ": holds no more rows than --test-rows");
+    require(training + options.test_rows <= count, file, ": ", training, " training and ", options.test_rows,
+            " test rows cannot be drawn from ", count);
+    auto const order =
+        random_probes(table.rows.size(), static_cast<std::size_t>(training + options.test_rows), options.seed);
+    for (std::size_t i = 0; i < order.size(); ++i)
+      add(parts[i < static_cast<std::size_t>(training) ? Set::training : Set::test], table, table.rows[order[i]]);
   }
-  std::vector<std::string> devices;
-  for (auto const& example : all)
-    if (std::find(devices.begin(), devices.end(), example.device.name) == devices.end())
-      devices.push_back(example.device.name);
-  auto const run = [&](std::string const& method, std::vector<Example> const& train, std::vector<Example> const& test,
-                       std::string const& name, std::vector<Example> const* probes) {
-    require(!train.empty() && !test.empty(), name, ": too few networks to split");
-    auto const model = make_estimator(method, level);
-    Stopwatch fitting;
-    model->fit(train, options.seed);
-    Outcome outcome;
-    outcome.fit_seconds = fitting.seconds();
-    Stopwatch const asking;
-    for (auto const& example : test) {
-      outcome.predicted.push_back(model->predict(example.description, example.device).seconds);
-      outcome.measured.push_back(example.seconds);
-    }
-    outcome.query_seconds = asking.seconds();
-    if (!probes) {
-      add_outcome(table, model->name(), name, Cell(), train.size(), outcome);
-      return;
-    }
-    for (int const k : options.probes) {
-      if (static_cast<std::size_t>(k) > probes->size()) continue;
-      DeviceTransfer const transfer(*model, {probes->data(), static_cast<std::size_t>(k)}, TransferRule::two_scales);
-      auto corrected = outcome;
-      for (std::size_t i = 0; i < test.size(); ++i)
-        corrected.predicted[i] = transfer.seconds(*model, test[i].description, test[i].device);
-      add_outcome(table, model->name(), name, std::int64_t{k}, train.size(), corrected);
-    }
+  return parts;
+}
+
+using Predictor = std::function<Prediction(Part const&, std::size_t)>;
+
+/// A fitted method that predicts row by row.
+Predictor fit(std::string const& method, Part const& training, std::uint64_t seed)
+{
+  if (method == "roofline")
+    return [](Part const& part, std::size_t i) { return Prediction{.seconds = part.reference.roofline[i]}; };
+  auto const names = regressor_names();
+  if (std::find(names.begin(), names.end(), method) == names.end()) {
+    std::shared_ptr<Estimator> const made = make_estimator(method, Level::physics);
+    made->fit(training.examples, seed);
+    return [made](Part const& part, std::size_t i) {
+      return made->predict(part.examples[i].description, part.examples[i].device);
+    };
+  }
+  std::shared_ptr<Regressor> const made = make_regressor(method);
+  made->fit(training.features(method), seed);
+  return [made, method](Part const& part, std::size_t i) {
+    auto const& rows = part.features(method);
+    return made->predict(rows.row(i), rows.roofline[i]);
   };
-  for (auto const& method : options.methods) {
-    if (options.hold_out.empty()) {
-      std::vector<Example> train, test;
-      for (auto const& example : all) {
-        auto const draw = random_block(options.seed, Purpose::split, 1000, static_cast<std::uint64_t>(example.lineage));
-        (to_unit_float(draw.word[0]) < options.test_share ? test : train).push_back(example);
+}
+
+std::vector<double> predict(Predictor const& predictor, Part const& part)
+{
+  std::vector<double> result(part.examples.size());
+  for (std::size_t i = 0; i < result.size(); ++i)
+    result[i] = predictor(part, i).seconds;
+  return result;
+}
+
+struct Line
+{
+  std::string device, method, transfer;
+  int probes = 0;
+  ErrorMetrics errors;
+  double fit_seconds = 0, query_seconds = 0;
+  std::optional<double> reference; ///< MAPE %
+};
+
+/// MAPE of the reference's runs on the four shared tables (section 3.4).
+std::optional<double> reference_mape(LayerTableKind kind, std::string const& device, std::string const& method,
+                                     int probes)
+{
+  bool const convolution = kind == LayerTableKind::convolution;
+  if (device.empty()) {
+    if (method == "trees") return convolution ? 10.0 : 3.7;
+    if (method == "trees-ratio") return convolution ? 9.5 : 4.2;
+    if (method == "log-linear") return convolution ? 41.5 : 34.7;
+    if (method == "roofline") return convolution ? 86.2 : 84.6;
+    return {};
+  }
+  struct Row
+  {
+    char const* device;
+    double log_time, ratio, ratio_50;
+  };
+  constexpr Row convolutions[]{
+      {"v100", 248.5, 61.7, 20.8}, {"k40", 36.7, 40.0, 15.0}, {"k80", 17.4, 32.6, 16.8}, {"m60", 35.1, 29.7, 28.2}};
+  constexpr Row dense[]{
+      {"v100", 96.9, 34.3, 22.4}, {"k40", 39.1, 21.1, 12.6}, {"k80", 13.1, 39.5, 15.8}, {"m60", 51.4, 148.6, 17.1}};
+  for (auto const& row : convolution ? convolutions : dense) {
+    if (row.device != device) continue;
+    if (method == "trees" && probes == 0) return row.log_time;
+    if (method == "trees-ratio" && probes == 0) return row.ratio;
+    if (method == "trees-ratio" && probes == 50) return row.ratio_50;
+  }
+  return {};
+}
+
+std::vector<Line> evaluate_random(Options const& options, std::map<Set, Part> const& parts, LayerTableKind kind)
+{
+  auto const &training = parts.at(Set::training), &test = parts.at(Set::test);
+  std::vector<Line> lines;
+  auto methods = options.methods;
+  methods.insert(methods.begin(), "roofline");
+  for (auto const& method : methods) {
+    Line line;
+    line.method = method;
+    Stopwatch const fitting;
+    auto const predictor = fit(method, training, options.seed);
+    line.fit_seconds = fitting.seconds();
+    Stopwatch const querying;
+    auto const predicted = predict(predictor, test);
+    line.query_seconds = querying.seconds() / static_cast<double>(predicted.size());
+    line.errors = error_metrics(predicted, test.seconds());
+    line.reference = reference_mape(kind, "", method, 0);
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+/// Means over the draws of the probes.
+ErrorMetrics mean_of(std::vector<ErrorMetrics> const& draws)
+{
+  ErrorMetrics sum;
+  auto const n = static_cast<double>(draws.size());
+  sum.count = draws.front().count;
+  for (auto const& draw : draws) {
+    sum.mape += draw.mape / n;
+    sum.median += draw.median / n;
+    sum.p90 += draw.p90 / n;
+    sum.p99 += draw.p99 / n;
+    sum.within_10_percent += draw.within_10_percent / n;
+    sum.rmse += draw.rmse / n;
+    sum.spearman += draw.spearman / n;
+    sum.bias += draw.bias / n;
+  }
+  return sum;
+}
+
+/// Pools of rows of the device that may be timed, apart from the test rows.
+std::vector<std::size_t> choose(Options const& options, std::size_t pool, std::vector<double> const& spreads,
+                                std::size_t count, int draw)
+{
+  if (options.choice == ProbeChoice::greedy) return greedy_probes(spreads, count);
+  return random_probes(pool, count, options.seed + static_cast<std::uint64_t>(draw));
+}
+
+void evaluate_device(Options const& options, std::map<Set, Part> const& parts, LayerTableKind kind,
+                     std::string const& device, std::vector<Line>& lines)
+{
+  auto const is = [&](std::string const& name) { return name == device; };
+  auto const training = select(parts.at(Set::training), [&](std::string const& name) { return !is(name); });
+  auto const pool = select(parts.at(Set::training), is), test = select(parts.at(Set::test), is);
+  std::vector<double> spreads;
+  if (options.choice == ProbeChoice::greedy) {
+    auto const ensemble = fit("ensemble5", training, options.seed);
+    for (std::size_t i = 0; i < pool.examples.size(); ++i) {
+      auto const prediction = ensemble(pool, i);
+      spreads.push_back(std::log(prediction.q90 / prediction.seconds));
+    }
+  }
+  int const draws = options.choice == ProbeChoice::greedy ? 1 : options.draws;
+  auto const report = [&](std::string const& method, std::string const& transfer, int probes,
+                          std::vector<ErrorMetrics> const& errors) {
+    Line line;
+    line.device = device;
+    line.method = method;
+    line.transfer = probes > 0 ? transfer : "none";
+    line.probes = probes;
+    line.errors = mean_of(errors);
+    if (transfer == "one") line.reference = reference_mape(kind, device, method, probes);
+    lines.push_back(std::move(line));
+  };
+  auto methods = options.methods;
+  methods.insert(methods.begin(), "roofline");
+  for (auto const& method : methods) {
+    if (method == "nasturtium") {
+      DeviceTransfer transfer;
+      transfer.fit(training.extended, options.seed);
+      for (int const count : options.probes) {
+        std::vector<ErrorMetrics> errors;
+        for (int draw = 0; draw < (count > 0 ? draws : 1); ++draw) {
+          FeatureRows probes;
+          probes.names = pool.extended.names;
+          for (auto const i : choose(options, pool.examples.size(), spreads, static_cast<std::size_t>(count), draw)) {
+            auto const row = pool.extended.row(i);
+            probes.add({row.begin(), row.end()}, pool.extended.roofline[i], pool.extended.seconds[i]);
+          }
+          transfer.calibrate(probes);
+          std::vector<double> predicted;
+          for (std::size_t i = 0; i < test.examples.size(); ++i)
+            predicted.push_back(transfer.predict(test.extended.row(i), test.extended.roofline[i]).seconds);
+          errors.push_back(error_metrics(predicted, test.seconds()));
+        }
+        report(method, "process", count, errors);
       }
-      run(method, train, test, devices.size() > 1 ? "all" : devices.front(), nullptr);
       continue;
     }
-    for (auto const& held : devices) {
-      if (options.hold_out != "each" && options.hold_out != held) continue;
-      std::vector<Example> train, test, probes;
-      std::size_t const most =
-          static_cast<std::size_t>(*std::max_element(options.probes.begin(), options.probes.end()));
-      for (auto const& example : all)
-        (example.device.name != held ? train : probes.size() < most ? probes : test).push_back(example);
-      run(method, train, test, held, &probes);
+    auto const predictor = fit(method, training, options.seed);
+    auto const of_pool = predict(predictor, pool), of_test = predict(predictor, test);
+    for (int const count : options.probes)
+      for (ScaleKind const scale : {ScaleKind::one, ScaleKind::two, ScaleKind::affine}) {
+        if (scale != ScaleKind::one && count < (scale == ScaleKind::affine ? 20 : 5)) continue;
+        std::vector<ErrorMetrics> errors;
+        for (int draw = 0; draw < (count > 0 ? draws : 1); ++draw) {
+          std::vector<double> predicted, measured;
+          std::vector<bool> compute_bound;
+          for (auto const i : choose(options, pool.examples.size(), spreads, static_cast<std::size_t>(count), draw)) {
+            predicted.push_back(of_pool[i]);
+            measured.push_back(pool.seconds()[i]);
+            compute_bound.push_back(pool.compute_bound[i]);
+          }
+          ProbeScale const correction(scale, predicted, measured, compute_bound);
+          std::vector<double> corrected;
+          for (std::size_t i = 0; i < of_test.size(); ++i)
+            corrected.push_back(correction(of_test[i], test.compute_bound[i]));
+          errors.push_back(error_metrics(corrected, test.seconds()));
+        }
+        report(method, name(scale), count, errors);
+      }
+  }
+}
+
+Cell reference_cell(Line const& line)
+{
+  return line.reference ? Cell(*line.reference) : Cell();
+}
+
+Table table_of(std::vector<Line> const& lines, bool by_device)
+{
+  std::vector<Column> columns;
+  if (by_device) columns.push_back({"held out"});
+  columns.push_back({"method"});
+  if (by_device) columns.insert(columns.end(), {{"transfer"}, {"probes"}});
+  columns.insert(columns.end(), {{"MAPE %", 1},
+                                 {"reference", 1},
+                                 {"median %", 1},
+                                 {"p90 %", 1},
+                                 {"p99 %", 1},
+                                 {"within 10 %", 1},
+                                 {"RMSE ms", 3},
+                                 {"Spearman", 4},
+                                 {"bias", 3}});
+  if (!by_device) columns.insert(columns.end(), {{"fit s", 1}, {"us/query", 1}});
+  Table table(std::move(columns));
+  for (auto const& line : lines) {
+    std::vector<Cell> cells;
+    if (by_device) cells.emplace_back(line.device);
+    cells.emplace_back(line.method);
+    if (by_device) {
+      cells.emplace_back(line.transfer);
+      cells.emplace_back(std::int64_t{line.probes});
     }
-    require(options.hold_out == "each" || std::find(devices.begin(), devices.end(), options.hold_out) != devices.end(),
-            "--hold-out: no timings of ", quoted(options.hold_out));
+    auto const& e = line.errors;
+    for (auto const& cell : {Cell(100 * e.mape), reference_cell(line), Cell(100 * e.median), Cell(100 * e.p90),
+                             Cell(100 * e.p99), Cell(100 * e.within_10_percent), Cell(1e3 * e.rmse),
+                             std::isfinite(e.spearman) ? Cell(e.spearman) : Cell(), Cell(e.bias)})
+      cells.push_back(cell);
+    if (!by_device) {
+      cells.emplace_back(line.fit_seconds);
+      cells.emplace_back(1e6 * line.query_seconds);
+    }
+    table.add_row(std::move(cells));
   }
+  return table;
 }
 
-/// Public tables of single layers.
-void evaluate_tables(Options const& options, Table& table)
+json::Array to_json(std::vector<Line> const& lines)
 {
+  json::Array result;
+  for (auto const& line : lines) {
+    auto const& e = line.errors;
+    json::Object object;
+    if (!line.device.empty())
+      object = {{"held_out", line.device}, {"transfer", line.transfer}, {"probes", line.probes}};
+    object["method"] = line.method;
+    object["rows"] = e.count;
+    object["mape"] = e.mape;
+    object["median"] = e.median;
+    object["p90"] = e.p90;
+    object["p99"] = e.p99;
+    object["within_10_percent"] = e.within_10_percent;
+    object["rmse_seconds"] = e.rmse;
+    object["spearman"] = std::isfinite(e.spearman) ? json::Value(e.spearman) : json::Value(nullptr);
+    object["bias"] = e.bias;
+    object["reference_mape"] = line.reference ? json::Value(*line.reference / 100) : json::Value(nullptr);
+    if (line.device.empty()) {
+      object["fit_seconds"] = line.fit_seconds;
+      object["query_seconds"] = line.query_seconds;
+    }
+    result.push_back(std::move(object));
+  }
+  return result;
+}
+
+/// All that can be refused without work.
+void check(Options const& options)
+{
+  auto const known = estimator_names();
   for (auto const& method : options.methods)
-    make_regressor(method);
-  std::vector<LayerTable> tables;
-  for (auto const& file : options.files) {
-    tables.push_back(read_layer_table(file));
-    require(tables.back().kind == tables.front().kind, file, ": another kind of layer than ", tables.front().source);
-  }
-  for (auto const& method : options.methods) {
-    auto const kind = method == "nasturtium" ? LayerFeatures::extended : LayerFeatures::reference;
-    auto const devices = table_rows(tables, kind);
-    auto const names = layer_feature_names(tables.front().kind, kind);
-    if (options.hold_out.empty())
-      random_split(method, devices, names, options, table);
-    else if (options.hold_out == "each")
-      for (auto const& rows : devices)
-        hold_out(method, devices, names, rows.device, options, table);
-    else
-      hold_out(method, devices, names, options.hold_out, options, table);
-  }
+    require(std::find(known.begin(), known.end(), method) != known.end(), "--method: unknown method ", quoted(method));
+  for (int const count : options.probes)
+    require(count >= 0, "--probes must be >= 0, got ", count);
+  require(options.rows == "all" || parse_integer(options.rows).value_or(0) >= 1,
+          "--rows must be 'all' or a number >= 1, got ", quoted(options.rows));
+  require(options.test_rows >= 1, "--test-rows must be >= 1, got ", options.test_rows);
+  require(options.draws >= 1, "--draws must be >= 1, got ", options.draws);
 }
 
-int evaluate_estimators(Options const& options)
+int evaluate(Options options, Invocation const& call)
 {
-  require(options.format == "archive" || options.format == "justus", "--format must be archive or justus, got ",
-          quoted(options.format));
-  require(options.rows >= 100 && options.test_rows >= 100, "--rows and --test-rows must be at least 100");
-  Table table = make_table();
-  if (options.format == "justus")
-    evaluate_tables(options, table);
-  else
-    evaluate_archives(options, table);
-  if (!options.csv.empty()) write_file(options.csv, table.csv());
+  check(options);
+  std::optional<AtomicFile> csv; // what cannot be written is better known before the work than after it
+  if (!options.csv.empty()) csv.emplace(options.csv);
+  if (options.format == Format::archive) {
+    require(options.held_out.size() <= 1, "--hold-out takes one device of archives, or all");
+    std::string held = options.held_out.empty() ? "" : options.held_out.front();
+    if (held == "all") held = "each";
+    DeviceOptions device;
+    auto const runtime = device.start(call); // the project's own stack trains paper-mlp
+    auto const table = evaluate_archives(
+        {options.files, options.methods, options.level, held, options.probes, options.test_share, options.seed});
+    if (csv) {
+      csv->write(table.csv());
+      csv->commit();
+    }
+    std::cout << (options.json ? json::pretty(nasturtium::to_json(table)) : table.text());
+    return exit_success;
+  }
+  LayerTableKind kind{};
+  auto const parts = read(options, kind);
+  if (options.held_out == std::vector<std::string>{"all"}) {
+    options.held_out.clear();
+    for (auto const& device : parts.at(Set::test).reference.devices)
+      if (options.held_out.empty() || options.held_out.back() != device) options.held_out.push_back(device);
+  }
+  std::unique_ptr<nn::Runtime> runtime; // the project's own stack trains this one
+  if (std::find(options.methods.begin(), options.methods.end(), "paper-mlp") != options.methods.end()) {
+    DeviceOptions device;
+    device.threads = 1;
+    runtime = device.start(call);
+  }
+  std::vector<Line> lines;
+  auto const& devices = parts.at(Set::test).reference.devices;
+  for (auto const& device : options.held_out)
+    require(std::find(devices.begin(), devices.end(), device) != devices.end(), "--hold-out: no file is of the device ",
+            quoted(device));
+  if (options.held_out.empty()) lines = evaluate_random(options, parts, kind);
+  for (auto const& device : options.held_out)
+    evaluate_device(options, parts, kind, device, lines);
+  auto const table = table_of(lines, !options.held_out.empty());
+  if (csv) {
+    csv->write(table.csv());
+    csv->commit();
+  }
   if (options.json)
-    std::cout << json::pretty(to_json(table));
+    std::cout << json::pretty(to_json(lines));
   else
     std::cout << table.text();
   return exit_success;
@@ -329,37 +458,46 @@ int evaluate_estimators(Options const& options)
 
 } // namespace
 
-void add_estimate_evaluate(CLI::App& app, Invocation const& /*call*/, std::function<int()>& action)
+void add_estimate_evaluate(CLI::App& app, std::function<int(Invocation const&)>& action)
 {
   auto const options = std::make_shared<Options>();
-  auto* const evaluator = app.add_subcommand("evaluate", "Hold methods against each other on timings");
-  evaluator->callback([&action, options] { action = [options] { return evaluate_estimators(*options); }; });
-  evaluator->add_option("FILE", options->files, "Archives, or public layer tables (one device each)")->required();
-  evaluator->add_option("--format", options->format, "archive: of this project; justus: tables of single layers")
-      ->option_text("archive|justus [archive]");
+  auto* const verb = app.add_subcommand("evaluate", "Errors of the methods on timings that they did not see");
+  verb->callback(
+      [&action, options] { action = [options](Invocation const& call) { return evaluate(*options, call); }; });
+  verb->add_option("FILE", options->files, "Archives, or tables of one kind of layer, one a device")->required();
+  add_choice(*verb, "--format", options->format, {{"archive", Format::archive}, {"justus", Format::justus}},
+             "Archives of this project, or public tables of single layers, one device each");
   std::string names;
   for (auto const& name : estimator_names())
     names += (names.empty() ? "" : ", ") + name;
-  evaluator->add_option("--method", options->methods, names)->delimiter(',')->type_name("NAME,...");
-  evaluator->add_option("--level", options->level, "Of archives: what a method sees of a network")
+  verb->add_option("--method", options->methods, "Methods, by commas: " + names)->delimiter(',')->type_name("NAME,...");
+  verb->add_option("--level", options->level, "Of archives: what a method sees of a network")
       ->option_text("minimal|short|rich|physics [physics]");
-  evaluator->add_option("--hold-out", options->hold_out, "Train on the other devices, test on this one; each: in turn")
-      ->type_name("DEVICE");
-  evaluator->add_option("--probes", options->probes, "With --hold-out: so many timings there correct the estimates")
-      ->delimiter(',')
-      ->type_name("N,...");
-  evaluator->add_option("--rows", options->rows, "Of each table for training, at most")
-      ->capture_default_str()
-      ->type_name("N");
-  evaluator->add_option("--test-rows", options->test_rows, "Of each table for testing, at most")
-      ->capture_default_str()
-      ->type_name("N");
-  evaluator->add_option("--test-share", options->test_share, "Of an archive's lineages")
+  verb->add_option("--test-share", options->test_share, "Of an archive's lineages")
       ->capture_default_str()
       ->check(CLI::Range(0.01, 0.9));
-  evaluator->add_option("--seed", options->seed, "Of split and fit")->capture_default_str()->type_name("N");
-  evaluator->add_option("--csv", options->csv, "Write the table as CSV too")->type_name("FILE");
-  evaluator->add_flag("--json", options->json, "The table as JSON on stdout");
+  verb->add_option("--rows", options->rows, "Training rows of each table, or all that are no test rows")
+      ->type_name("N|all")
+      ->capture_default_str();
+  verb->add_option("--test-rows", options->test_rows, "Test rows of each table")->type_name("N")->capture_default_str();
+  auto* const split = add_choice(*verb, "--split", options->split, {{"random", Split::random}},
+                                 "Training and test rows of the same devices");
+  verb->add_option("--hold-out", options->held_out, "Devices that the methods do not learn from, one at a time; or all")
+      ->delimiter(',')
+      ->type_name("DEVICE,...")
+      ->excludes(split);
+  verb->add_option("--probes", options->probes, "Timings on the device held out, by commas")
+      ->delimiter(',')
+      ->type_name("N,...")
+      ->capture_default_str();
+  add_choice(*verb, "--probe-choice", options->choice,
+             {{"random", ProbeChoice::random}, {"greedy", ProbeChoice::greedy}},
+             "Drawn, or where the ensemble disagrees most");
+  verb->add_option("--draws", options->draws, "Draws of random probes that errors are averaged over")
+      ->capture_default_str();
+  verb->add_option("--seed", options->seed, "Of rows, probes and methods")->capture_default_str();
+  verb->add_option("--csv", options->csv, "The table as a file")->type_name("FILE");
+  verb->add_flag("--json", options->json, "The table as JSON on stdout");
 }
 
 } // namespace nasturtium::cli

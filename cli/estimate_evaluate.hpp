@@ -8,8 +8,8 @@
 
 namespace nasturtium::cli {
 
-/// Adds the subcommand `evaluate` (methods against each other on timings) to the verb `estimate`; it sets `action`.
-/// `call` must outlive the action.
-void add_estimate_evaluate(CLI::App& app, Invocation const& call, std::function<int()>& action);
+/// Adds `evaluate` to a verb. What was asked for is put into `action`, which outlives the parser and returns the exit
+/// status.
+void add_estimate_evaluate(CLI::App& app, std::function<int(Invocation const&)>& action);
 
 } // namespace nasturtium::cli

@@ -122,8 +122,8 @@ int fit(FitOptions options)
   // Errors where nothing was fitted: on the calibration part.
   auto const metrics = error_metrics(model.calibration().first, model.calibration().second);
   Table table({{"model"}, {"trained on"}, {"held out"}, {"MAPE %", 1}, {"median %", 1}, {"p90 %", 1}, {"Spearman", 3}});
-  table.add_row({model.method(), model.trained(), metrics.count, 100 * metrics.mape,
-                 100 * metrics.median, 100 * metrics.p90, metrics.spearman});
+  table.add_row({model.method(), model.trained(), metrics.count, 100 * metrics.mape, 100 * metrics.median,
+                 100 * metrics.p90, metrics.spearman});
   std::cout << table.text() << "\nWritten: " << options.out << "\nNext: nasturtium estimate lenet --batch 32 --model "
             << options.out << '\n';
   return exit_success;

@@ -13,6 +13,7 @@
 #include <nasturtium/estimator/backfill.hpp>
 #include <nasturtium/estimator/error_metrics.hpp>
 #include <nasturtium/estimator/families.hpp>
+#include <nasturtium/estimator/features.hpp>
 #include <nasturtium/estimator/memory.hpp>
 #include <nasturtium/estimator/step_model.hpp>
 #include <nasturtium/estimator/transfer.hpp>
@@ -561,6 +562,12 @@ Table memory_table(EstimatorRun const& run, nn::TrainerOptions const& trainer)
   return table;
 }
 
+bool compute_bound(Example const& example)
+{
+  auto const it = roofline(example.description, example.device);
+  return it.compute > it.memory;
+}
+
 /// A model of one device asked about another, after 0 to 50 timings there.
 Table transfer_table(EstimatorRun const& run)
 {
@@ -572,10 +579,16 @@ Table transfer_table(EstimatorRun const& run)
       auto const probes = examples(to.pool), tests = examples(to.tests);
       for (std::size_t const k : {0, 5, 10, 20, 50}) {
         if (k > probes.size()) continue;
-        DeviceTransfer const transfer(*model, {probes.data(), k}, TransferRule::two_scales);
-        Predictions result;
+        Predictions probed, result;
+        std::vector<bool> bound;
+        for (std::size_t i = 0; i < k; ++i) {
+          probed.predicted.push_back(predicted_seconds(*model, probes[i]));
+          probed.measured.push_back(probes[i].seconds);
+          bound.push_back(compute_bound(probes[i]));
+        }
+        ProbeScale const scale(ScaleKind::two, probed.predicted, probed.measured, bound);
         for (auto const& example : tests) {
-          result.predicted.push_back(transfer.seconds(*model, example.description, example.device));
+          result.predicted.push_back(scale(predicted_seconds(*model, example), compute_bound(example)));
           result.measured.push_back(example.seconds);
         }
         std::vector<Cell> row{from.device.name, to.device.name, static_cast<std::int64_t>(k)};

@@ -2,10 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <nasturtium/estimator/backfill.hpp>
 
+#include "one_sided.hpp"
+
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/core/number.hpp>
 #include <nasturtium/core/philox.hpp>
-#include <nasturtium/estimator/conformal.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -248,7 +249,7 @@ std::vector<double> suggested_requests(std::span<Job const> jobs, std::span<Job 
   std::vector<double> scores;
   for (auto const& job : calibration)
     scores.push_back(std::log(job.run_time / job.predicted));
-  double const limit = one_sided_limit(std::move(scores), risk);
+  double const limit = impl::one_sided_limit(std::move(scores), risk);
   require(std::isfinite(limit), "requests: a risk of ", shortest(risk), " needs ", std::ceil(1 / risk - 1 - 1e-9),
           " jobs to calibrate on, got ", calibration.size());
   std::vector<double> requests;

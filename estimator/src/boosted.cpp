@@ -57,14 +57,6 @@ private:
 
 } // namespace
 
-std::vector<double> log_ratios(FeatureRows const& rows)
-{
-  std::vector<double> targets(rows.size());
-  for (std::size_t i = 0; i < targets.size(); ++i)
-    targets[i] = std::log(rows.seconds[i] / rows.roofline[i]);
-  return targets;
-}
-
 TreeOptions own_tree_options(std::size_t rows)
 {
   // Finer bins and smaller leaves pay once every tree sees other rows and other columns; of few rows, leaves are

@@ -2,7 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <nasturtium/estimator/conformal.hpp>
 
+#include "scaling.hpp"
+
 #include <nasturtium/core/error.hpp>
+#include <nasturtium/core/number.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -13,113 +16,179 @@ namespace nasturtium::estimator {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr std::size_t least_rows = 100;
 
-/// The score of a conformal rank from below, `scores` ascending.
-double limit(std::vector<double> const& scores, double alpha)
+double low(Prediction const& prediction)
 {
-  auto const rank = conformal_rank(static_cast<std::int64_t>(scores.size()), alpha);
-  if (rank > static_cast<std::int64_t>(scores.size())) return infinity;
-  return scores[static_cast<std::size_t>(std::max<std::int64_t>(rank, 1) - 1)];
+  return std::isnan(prediction.q10) ? prediction.seconds : prediction.q10;
+}
+double high(Prediction const& prediction)
+{
+  return std::isnan(prediction.q90) ? prediction.seconds : prediction.q90;
+}
+
+/// The score that covers 1 - alpha; infinity where there are too few.
+double score(std::vector<double> const& ascending, double alpha)
+{
+  auto const rank = conformal_rank(static_cast<std::int64_t>(ascending.size()), alpha);
+  return rank ? ascending[static_cast<std::size_t>(*rank - 1)] : infinity;
+}
+
+/// The number that a standard normal variable stays below with probability p; by bisection, exact to the last bits.
+double normal_quantile(double p)
+{
+  double below = -40, above = 40;
+  for (int i = 0; i < 200; ++i) {
+    double const middle = 0.5 * (below + above);
+    (0.5 * std::erfc(-middle / std::sqrt(2.0)) < p ? below : above) = middle;
+  }
+  return 0.5 * (below + above);
 }
 
 } // namespace
 
-std::int64_t conformal_rank(std::int64_t n, double alpha)
+std::optional<std::int64_t> conformal_rank(std::int64_t n, double alpha)
 {
-  // (19 + 1)(1 - 0.1) must be 18 whatever the rounding of 0.9.
-  return static_cast<std::int64_t>(std::ceil(static_cast<double>(n + 1) * (1 - alpha) - 1e-9));
+  require(alpha > 0 && alpha < 1, "the risk of an interval must be in (0, 1), got ", shortest(alpha));
+  require(n >= 0, "a number of calibration rows must be >= 0, got ", n);
+  // 20 * 0.9 and 100 * 0.99 are integers that floating point may miss by a hair.
+  double const exact = static_cast<double>(n + 1) * (1 - alpha), nearest = std::round(exact);
+  double const rank = std::abs(exact - nearest) < 1e-9 * (1 + exact) ? nearest : std::ceil(exact);
+  if (rank > static_cast<double>(n)) return {};
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(rank));
 }
 
-double one_sided_limit(std::vector<double> scores, double alpha)
+Conformal::Conformal(std::span<Prediction const> predictions, std::span<double const> seconds)
 {
-  std::sort(scores.begin(), scores.end());
-  return limit(scores, alpha);
-}
-
-ConformalIntervals::ConformalIntervals(std::span<double const> predicted, std::span<double const> measured)
-{
-  require(predicted.size() == measured.size(), "calibration has ", predicted.size(), " predicted and ", measured.size(),
-          " measured times");
-  for (std::size_t i = 0; i < predicted.size(); ++i)
-    require(predicted[i] > 0 && measured[i] > 0 && std::isfinite(predicted[i]) && std::isfinite(measured[i]),
-            "calibration example ", i, " has the times ", predicted[i], " and ", measured[i],
-            ", which must be positive and finite");
-  std::vector<std::size_t> order(predicted.size());
+  std::size_t const n = seconds.size();
+  require(n > 0, "intervals need calibration rows, got none");
+  require(predictions.size() == n, predictions.size(), " estimates for ", n, " calibration rows");
+  std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return predicted[a] < predicted[b]; });
-  std::size_t const classes = std::clamp<std::size_t>(order.size() / 100, 1, 3);
-  for (std::size_t c = 0; c < classes; ++c) {
-    std::size_t const begin = c * order.size() / classes, end = (c + 1) * order.size() / classes;
-    if (c > 0) m_bounds.push_back(predicted[order[begin]]);
-    auto& scores = m_scores.emplace_back();
-    for (std::size_t i = begin; i < end; ++i)
-      scores.push_back(std::log(measured[order[i]] / predicted[order[i]]));
-    std::sort(scores.begin(), scores.end());
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return predictions[a].seconds < predictions[b].seconds; });
+  SizeClass current;
+  for (std::size_t k = 0; k < n; ++k) {
+    auto const& prediction = predictions[order[k]];
+    for (double const time : {seconds[order[k]], prediction.seconds, low(prediction), high(prediction)})
+      require(std::isfinite(time) && time > 0, "calibration row ", order[k],
+              ": a time must be positive and finite, got ", shortest(time));
+    double const y = std::log(seconds[order[k]]);
+    current.two_sided.push_back(std::max(std::log(low(prediction)) - y, y - std::log(high(prediction))));
+    current.one_sided.push_back(y - std::log(prediction.seconds));
+    // A class ends at a tercile, unless it or what is left is too small.
+    bool const tercile = (k + 1) * 3 / n > k * 3 / n;
+    bool const tied = k + 1 < n && predictions[order[k + 1]].seconds == prediction.seconds;
+    if (k + 1 == n || (tercile && !tied && current.one_sided.size() >= least_rows && n - k - 1 >= least_rows)) {
+      current.largest = k + 1 == n ? infinity : prediction.seconds;
+      std::sort(current.two_sided.begin(), current.two_sided.end());
+      std::sort(current.one_sided.begin(), current.one_sided.end());
+      m_classes.push_back(std::move(current));
+      current = {};
+    }
   }
 }
 
-std::vector<double> const& ConformalIntervals::scores(double predicted) const
+Conformal::SizeClass const& Conformal::of(Prediction const& prediction) const
 {
-  require(!m_scores.empty(), "intervals were not calibrated");
-  auto const at = std::upper_bound(m_bounds.begin(), m_bounds.end(), predicted) - m_bounds.begin();
-  return m_scores[static_cast<std::size_t>(at)];
+  for (auto const& size_class : m_classes)
+    if (prediction.seconds <= size_class.largest) return size_class;
+  return m_classes.back();
 }
 
-std::pair<double, double> ConformalIntervals::interval(double predicted, double level) const
+std::int64_t Conformal::rows(Prediction const& prediction) const
 {
-  require(level > 0 && level < 1, "the level of an interval must be in (0, 1), got ", level);
-  auto const& all = scores(predicted);
-  std::vector<double> turned(all.rbegin(), all.rend());
-  for (double& score : turned)
-    score = -score;
-  double const tail = 0.5 * (1 - level), low = limit(turned, tail), high = limit(all, tail);
-  return {std::isfinite(low) ? predicted * std::exp(-low) : 0, predicted * std::exp(high)};
+  return static_cast<std::int64_t>(of(prediction).one_sided.size());
 }
 
-double ConformalIntervals::upper(double predicted, double risk) const
+std::pair<double, double> Conformal::interval(Prediction const& prediction, double alpha) const
 {
-  require(risk > 0 && risk < 1, "the risk must be in (0, 1), got ", risk);
-  return predicted * std::exp(limit(scores(predicted), risk));
+  double const widening = score(of(prediction).two_sided, alpha);
+  double const lower = low(prediction) * std::exp(-widening), upper = high(prediction) * std::exp(widening);
+  // A negative widening may make the ends meet and pass; the interval is then the point between them.
+  if (lower > upper) return {std::sqrt(lower * upper), std::sqrt(lower * upper)};
+  return {lower, upper};
 }
 
-std::pair<double, double> Refined::interval(double level) const
+double Conformal::upper_limit(Prediction const& prediction, double alpha) const
 {
-  double const width = normal_quantile(0.5 + 0.5 * level) * sigma;
-  return {seconds * std::exp(-width), seconds * std::exp(width)};
+  return prediction.seconds * std::exp(score(of(prediction).one_sided, alpha));
 }
 
-Refined refine(double prior_seconds, double sigma, int blocks, double observed_seconds, double sd)
+json::Object Conformal::save() const
 {
-  require(prior_seconds > 0 && sigma >= 0 && sd >= 0 && blocks >= 0, "refine: times must be positive and deviations ",
-          "not negative, got ", prior_seconds, ", ", sigma, ", ", sd);
-  if (blocks == 0) return {prior_seconds, sigma};
-  require(observed_seconds > 0, "refine: observed seconds must be positive, got ", observed_seconds);
-  double const variance = sd * sd / blocks + 0.01 * 0.01;
-  if (sigma == 0) return {prior_seconds, 0};
-  double const prior = 1 / (sigma * sigma), seen = 1 / variance;
-  double const mu = (prior * std::log(prior_seconds) + seen * std::log(observed_seconds)) / (prior + seen);
-  return {std::exp(mu), std::sqrt(1 / (prior + seen))};
+  json::Array classes;
+  for (auto const& size_class : m_classes) {
+    json::Value largest = nullptr;
+    if (std::isfinite(size_class.largest)) largest = size_class.largest;
+    classes.push_back(json::Object{{"largest", largest},
+                                   {"two_sided", to_array(size_class.two_sided)},
+                                   {"one_sided", to_array(size_class.one_sided)}});
+  }
+  return {{"classes", std::move(classes)}};
 }
 
-double normal_quantile(double p)
+Conformal Conformal::load(json::Value const& value, std::string const& source)
 {
-  require(p > 0 && p < 1, "a quantile of the normal distribution is for (0, 1), got ", p);
-  constexpr double a[] = {-3.969683028665376e+01, 2.209460984245205e+02,  -2.759285104469687e+02,
-                          1.383577518672690e+02,  -3.066479806614716e+01, 2.506628277459239e+00};
-  constexpr double b[] = {-5.447609879822406e+01, 1.615858368580409e+02, -1.556989798598866e+02, 6.680131188771972e+01,
-                          -1.328068155288572e+01};
-  constexpr double c[] = {-7.784894002430293e-03, -3.223964580411365e-01, -2.400758277161838e+00,
-                          -2.549732539343734e+00, 4.374664141464968e+00,  2.938163982698783e+00};
-  constexpr double d[] = {7.784695709041462e-03, 3.224671290700398e-01, 2.445134137142996e+00, 3.754408661907416e+00};
-  auto const tail = [&](double q) {
-    return (((((c[0] * q + c[1]) * q + c[2]) * q + c[3]) * q + c[4]) * q + c[5]) /
-           ((((d[0] * q + d[1]) * q + d[2]) * q + d[3]) * q + 1);
-  };
-  if (p < 0.02425) return tail(std::sqrt(-2 * std::log(p)));
-  if (p > 1 - 0.02425) return -tail(std::sqrt(-2 * std::log(1 - p)));
-  double const q = p - 0.5, r = q * q;
-  return (((((a[0] * r + a[1]) * r + a[2]) * r + a[3]) * r + a[4]) * r + a[5]) * q /
-         (((((b[0] * r + b[1]) * r + b[2]) * r + b[3]) * r + b[4]) * r + 1);
+  json::Reader reader(value, source);
+  Conformal result;
+  auto const& classes = reader.array("classes");
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    json::Reader item(classes[i], concat(reader.what("classes"), ": class ", i));
+    SizeClass size_class;
+    bool const last = i + 1 == classes.size();
+    require(item.value("largest").is_null() == last, item.what("largest"), " must be null in the last class alone");
+    size_class.largest = last ? infinity : item.number("largest", json::above(0));
+    require(i == 0 || size_class.largest > result.m_classes.back().largest, item.what("largest"), " must ascend");
+    size_class.one_sided = to_numbers(item.value("one_sided"), item.what("one_sided"));
+    size_class.two_sided = to_numbers(item.value("two_sided"), item.what("two_sided"),
+                                      static_cast<std::int64_t>(size_class.one_sided.size()));
+    require(std::is_sorted(size_class.one_sided.begin(), size_class.one_sided.end()) &&
+                std::is_sorted(size_class.two_sided.begin(), size_class.two_sided.end()),
+            item.where(), ": scores must ascend");
+    item.finish();
+    result.m_classes.push_back(std::move(size_class));
+  }
+  require(!result.m_classes.empty(), reader.what("classes"), " is empty");
+  reader.finish();
+  return result;
+}
+
+double LogNormal::median() const
+{
+  return std::exp(mu);
+}
+
+std::pair<double, double> LogNormal::interval(double level) const
+{
+  require(level > 0 && level < 1, "the level of an interval must be in (0, 1), got ", shortest(level));
+  double const z = normal_quantile(0.5 + level / 2);
+  return {std::exp(mu - z * sigma), std::exp(mu + z * sigma)};
+}
+
+LogNormal refine(LogNormal const& prior, int blocks, double log_mean, double log_sd)
+{
+  require(blocks >= 0, "a number of blocks must be >= 0, got ", blocks);
+  require(prior.sigma > 0, "the deviation of a prior must be > 0, got ", shortest(prior.sigma));
+  require(log_sd >= 0, "the deviation of block times must be >= 0, got ", shortest(log_sd));
+  if (blocks == 0) return prior;
+  double const before = 1 / (prior.sigma * prior.sigma), observed = 1 / (log_sd * log_sd / blocks + 1e-4);
+  return {(before * prior.mu + observed * log_mean) / (before + observed), 1 / std::sqrt(before + observed)};
+}
+
+LogNormal refine(LogNormal const& prior, std::span<double const> block_seconds)
+{
+  auto const n = static_cast<double>(block_seconds.size());
+  double sum = 0, squares = 0;
+  for (double const seconds : block_seconds) {
+    require(std::isfinite(seconds) && seconds > 0, "a block's time must be positive and finite, got ",
+            shortest(seconds));
+    sum += std::log(seconds);
+  }
+  double const middle = n > 0 ? sum / n : 0;
+  for (double const seconds : block_seconds)
+    squares += (std::log(seconds) - middle) * (std::log(seconds) - middle);
+  return refine(prior, static_cast<int>(block_seconds.size()), middle, n > 1 ? std::sqrt(squares / (n - 1)) : 0);
 }
 
 } // namespace nasturtium::estimator

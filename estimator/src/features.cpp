@@ -139,8 +139,8 @@ void add_physics(Features& f, Description const& description, Device const& devi
     compute += layer.forward_flops / device.peak_flops;
     memory += layer.forward_bytes / device.bandwidth;
     if (!is_contraction(layer)) continue;
-    double const of_layer =
-        std::ceil(matrix_products(description.batch, layer).front().tiles(128, 64) / std::max(1, device.cores));
+    auto const product = matrix_products(description.batch, layer).front();
+    double const of_layer = tile_waves(1, product.rows, product.columns, 128, 64, std::max(1, device.cores)).waves;
     waves += of_layer;
     most_waves = std::max(most_waves, of_layer);
   }
@@ -223,6 +223,13 @@ Roofline roofline(Description const& description, Device const& device)
   bound.memory = step_bytes(description) / device.bandwidth;
   bound.launch_cost = bound.launches * device.launch_seconds;
   return bound;
+}
+
+TileWaves tile_waves(double batch, double rows, double columns, double tile_rows, double tile_columns, int cores)
+{
+  require(cores >= 1, "a device has at least one core, got ", cores);
+  double const tiles = batch * std::ceil(rows / tile_rows) * std::ceil(columns / tile_columns);
+  return {tiles, std::ceil(tiles / cores)};
 }
 
 std::vector<std::string> feature_names(Level level)

@@ -175,7 +175,7 @@ Features features_of(LayerRow const& row, LayerTableKind kind, Device const& dev
   f.log("peak", device.peak_flops);
   f.log("bandwidth", device.bandwidth);
   f.raw("multiprocessors", device.cores);
-  f.raw("cores per multiprocessor", device.peak_flops / (2e6 * device.clock_mhz * device.cores));
+  f.raw("cores", device.peak_flops / (2e6 * device.clock_mhz)); // one multiply-add each a cycle
   f.raw("clock", device.clock_mhz);
   if (level == LayerFeatures::reference) return f;
 
@@ -188,10 +188,10 @@ Features features_of(LayerRow const& row, LayerTableKind kind, Device const& dev
     f.log(pass + " rows", product.rows);
     f.log(pass + " columns", product.columns);
     f.log(pass + " depth", product.depth);
-    double const blocks = product.tiles(128, 64);
-    f.log(pass + " waves", blocks / device.cores);
-    f.raw(pass + " wave use", blocks / (device.cores * std::ceil(blocks / device.cores)));
-    f.raw(pass + " tile use", product.rows * product.columns / (blocks * 128 * 64));
+    auto const [tiles, waves] = tile_waves(1, product.rows, product.columns, 128, 64, device.cores);
+    f.log(pass + " waves", tiles / device.cores);
+    f.raw(pass + " wave use", tiles / (device.cores * waves));
+    f.raw(pass + " tile use", product.rows * product.columns / (tiles * 128 * 64));
   }
   f.log("activations in", static_cast<double>(layer.in.size()) * row.batch);
   f.log("activations out", static_cast<double>(layer.out.size()) * row.batch);

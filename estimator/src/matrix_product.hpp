@@ -7,7 +7,6 @@
 #include <nasturtium/estimator/layer_table.hpp>
 
 #include <array>
-#include <cmath>
 
 namespace nasturtium::estimator {
 
@@ -15,10 +14,6 @@ namespace nasturtium::estimator {
 struct MatrixProduct
 {
   double rows = 1, columns = 1, depth = 1;
-  double tiles(double tile_rows, double tile_columns) const
-  {
-    return std::ceil(rows / tile_rows) * std::ceil(columns / tile_columns);
-  }
 };
 
 /// Of a layer's forward pass and its backward passes for the data and for the weights.

@@ -2,10 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <nasturtium/estimator/memory.hpp>
 
+#include "one_sided.hpp"
+
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/core/json.hpp>
 #include <nasturtium/core/number.hpp>
-#include <nasturtium/estimator/conformal.hpp>
 #include <nasturtium/nn/stepper.hpp>
 
 #include <algorithm>
@@ -419,7 +420,7 @@ void MemoryModel::calibrate(std::span<MemoryExample const> examples, double leve
   std::vector<double> scores;
   for (auto const& example : examples)
     scores.push_back(std::log(example.bytes / predict(example.terms).bytes));
-  m_log_margin = one_sided_limit(std::move(scores), 1 - level);
+  m_log_margin = impl::one_sided_limit(std::move(scores), 1 - level);
 }
 
 MemoryPrediction MemoryModel::predict(MemoryBreakdown const& it) const

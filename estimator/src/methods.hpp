@@ -11,6 +11,9 @@ namespace nasturtium::estimator {
 /// What both fits refuse: no examples, and a time that is not positive and finite.
 void check(std::span<Example const> examples);
 
+/// log(measured / roofline) of each row: what transfers between devices and sizes.
+std::vector<double> log_ratios(FeatureRows const& rows);
+
 std::unique_ptr<Regressor> make_linear(std::string const& method);
 std::unique_ptr<Regressor> make_boosted(std::string const& method);
 std::unique_ptr<Regressor> make_perceptron(std::string const& method);

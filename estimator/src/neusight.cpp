@@ -1,10 +1,10 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// After NeuSight (Lee et al., ASPLOS 2025; reference section 6): a perceptron says how well each operation uses its
-// bound, the operation's own arithmetic says the rest. Published: a network per operator, tiles of the vendor's
-// library, timings per operator. Here: one network for all, one tile, and times of whole steps, so the loss is over the
-// sum of a network's operations; 2 x 64 instead of 8 x 512 units.
+// NeuSight (Lee et al., ASPLOS 2025) for this project's layers: a network guesses how much of the roofline each layer
+// reaches, from its tiles and waves. What is adapted: one tile of 64 x 128 instead of recorded ones; one network for
+// all kinds of layers; u = g (1 - a / waves), which cannot be negative; the times of whole steps as targets, so that
+// the error is of the sum over the layers; 3 x 64 units and a rate of 1e-3 instead of 8 x 512 and 1e-5.
 #include "matrix_product.hpp"
 #include "methods.hpp"
 #include "mlp.hpp"
@@ -14,60 +14,67 @@
 #include <nasturtium/estimator/features.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <numeric>
+#include <limits>
 
 namespace nasturtium::estimator {
 namespace {
 
-constexpr double tile = 64; ///< rows and columns that one core has at work
-constexpr int row_width = 6;
+constexpr double tile_words = 4096; ///< of layers without a product
+constexpr std::array<std::array<double, 2>, 5> tiles_known{{{128, 128}, {64, 128}, {64, 64}, {32, 32}, {8, 16}}};
+constexpr std::size_t inputs = 10 + std::size_t{layer_kinds};
 
 double sigmoid(double x)
 {
   return 1 / (1 + std::exp(-x));
 }
 
-/// One pass over one layer: seconds at its bound, and what the perceptron sees of it.
-struct Operation
+/// One layer: what the network sees, its waves and its seconds at full use of the device.
+struct LayerWork
 {
-  double bound_seconds = 0, waves = 1;
-  std::vector<double> row;
+  std::vector<double> features;
+  double waves = 1, seconds = 0;
 };
 
-Operation operation(double flops, double bytes, double tiles, bool contraction, Device const& device)
+LayerWork work_of(Description const& description, LayerCost const& layer, Device const& device)
 {
-  double const waves = std::max(1.0, std::ceil(tiles / device.cores));
-  double const rate = std::min(device.peak_flops, flops / bytes * device.bandwidth);
-  Operation result;
-  result.bound_seconds = std::max(flops / std::max(rate, 1.0), bytes / device.bandwidth);
-  result.waves = waves;
-  auto const log = [](double value) { return std::log2(1e-12 + value); };
-  result.row = {log(flops / tiles / (device.peak_flops / device.cores)),
-                log(bytes / tiles / (device.bandwidth / device.cores)),
-                log(bytes / waves / device.cores),
-                log(waves),
-                log(flops / bytes),
-                contraction ? 1.0 : 0.0};
-  return result;
-}
-
-std::vector<Operation> operations(Description const& description, Device const& device)
-{
-  std::vector<Operation> all;
-  bool const forward_alone = description.optimiser == Optimiser::none;
-  for (auto const& layer : description.layers) {
-    bool const contraction =
-        layer.kind == LayerKind::conv || layer.kind == LayerKind::depthwise_conv || layer.kind == LayerKind::dense;
-    auto const products = matrix_products(description.batch, layer);
-    for (std::size_t pass = 0; pass < (forward_alone ? 1 : products.size()); ++pass) {
-      double const tiles = contraction ? products[pass].tiles(tile, tile) * layer.groups
-                                       : std::ceil(layer.forward_bytes / (4 * tile * tile));
-      all.push_back(operation(std::max(layer.forward_flops, layer.forward_bytes / 8), layer.forward_bytes,
-                              std::max(1.0, tiles), contraction, device));
+  bool const contraction =
+      layer.kind == LayerKind::conv || layer.kind == LayerKind::depthwise_conv || layer.kind == LayerKind::dense;
+  int const cores = std::max(1, device.cores);
+  MatrixProduct product{description.batch * static_cast<double>(layer.out.size()), 1, 1};
+  auto count = tile_waves(1, product.rows, 1, tile_words, 1, cores);
+  double tile_seconds = layer.forward_flops / count.tiles * cores / device.peak_flops;
+  if (contraction) {
+    product = matrix_products(description.batch, layer).front();
+    double fastest = std::numeric_limits<double>::infinity();
+    for (auto const& [rows, columns] : tiles_known) {
+      auto const of_tile = tile_waves(1, product.rows, product.columns, rows, columns, cores);
+      double const seconds = 2 * rows * columns * product.depth * cores / device.peak_flops;
+      if (of_tile.waves * seconds >= fastest) continue;
+      fastest = of_tile.waves * seconds;
+      tile_seconds = seconds;
+      count = of_tile;
     }
   }
-  return all;
+  LayerWork work;
+  work.waves = count.waves;
+  double const passes = description.optimiser == Optimiser::none ? 1 : 3;
+  work.seconds = passes * std::max(work.waves * tile_seconds, layer.forward_bytes / device.bandwidth);
+  auto const log = [](double value) { return std::log2(1 + value); };
+  work.features = {log(product.rows),
+                   log(product.columns),
+                   log(product.depth),
+                   log(work.waves),
+                   count.tiles / (count.waves * cores),
+                   log(layer.forward_flops / layer.forward_bytes),
+                   log(1e9 * tile_seconds),
+                   log(1e9 * layer.forward_bytes / count.tiles * cores / device.bandwidth),
+                   log(layer.kernel),
+                   passes};
+  for (int kind = 0; kind < layer_kinds; ++kind)
+    work.features.push_back(static_cast<int>(layer.kind) == kind);
+  return work;
 }
 
 class NeuSight : public DescriptionEstimator
@@ -78,52 +85,61 @@ public:
   void fit(std::span<Example const> examples, std::uint64_t seed, bool /*warm*/) override
   {
     check(examples);
-    std::vector<double> rows;
-    std::vector<std::vector<Operation>> all;
+    std::vector<LayerWork> works;
     std::vector<std::size_t> first{0};
     std::vector<std::int64_t> lineage;
+    std::vector<double> values;
     for (auto const& example : examples) {
-      all.push_back(operations(example.description, example.device));
-      for (auto const& it : all.back())
-        rows.insert(rows.end(), it.row.begin(), it.row.end());
-      first.push_back(first.back() + all.back().size());
+      for (auto const& layer : example.description.layers) {
+        works.push_back(work_of(example.description, layer, example.device));
+        values.insert(values.end(), works.back().features.begin(), works.back().features.end());
+      }
+      first.push_back(works.size());
       lineage.push_back(example.lineage);
     }
-    m_scaling = Scaling::of(rows, row_width);
-    std::vector<float> scaled;
-    for (std::size_t i = 0; i < first.back(); ++i) {
-      auto const row = m_scaling.single({rows.data() + i * row_width, row_width});
-      scaled.insert(scaled.end(), row.begin(), row.end());
+    m_scaling = Scaling::of(values, inputs);
+    std::vector<float> rows;
+    for (auto const& work : works) {
+      auto const row = m_scaling.single(work.features);
+      rows.insert(rows.end(), row.begin(), row.end());
     }
-    m_network = Mlp({row_width, 64, 64, 2}, seed);
-    // Symmetric relative error of the sum.
-    MlpLoss const loss = [&](std::size_t item, std::span<float const> outputs, std::span<float> gradients) {
-      double const truth = examples[item].seconds;
-      double const guess = seconds(all[item], outputs, examples[item].device);
-      double const sum = truth + guess, slope = (guess > truth ? 1 : -1) * 4 * truth / (sum * sum);
-      for (std::size_t i = 0; i < all[item].size(); ++i) {
-        auto const& it = all[item][i];
-        double const g = sigmoid(outputs[2 * i]), a = sigmoid(outputs[2 * i + 1]), u = g - a * g / it.waves;
-        double const by_u = -it.bound_seconds / (std::max(u, least) * std::max(u, least)) * (u > least ? 1 : 0);
-        gradients[2 * i] = static_cast<float>(slope * by_u * g * (1 - g) * (1 - a / it.waves));
-        gradients[2 * i + 1] = static_cast<float>(slope * by_u * -g / it.waves * a * (1 - a));
+    std::vector<double> rest(examples.size());
+    for (std::size_t i = 0; i < examples.size(); ++i)
+      rest[i] = fixed_seconds(examples[i].description, examples[i].device);
+    MlpLoss const loss = [&](std::size_t item, std::span<float const> y, std::span<float> gradients) {
+      double sum = rest[item];
+      for (std::size_t l = 0; l < y.size() / 2; ++l)
+        sum += layer_seconds(works[first[item] + l], y[2 * l], y[2 * l + 1]);
+      double const truth = examples[item].seconds, half = 0.5 * (sum + truth), error = std::abs(sum - truth) / half;
+      double const slope = (sum > truth ? 1 : -1) * truth / (half * half); // of the symmetric error by the sum
+      for (std::size_t l = 0; l < y.size() / 2; ++l) {
+        auto const& work = works[first[item] + l];
+        double const seconds = layer_seconds(work, y[2 * l], y[2 * l + 1]);
+        double const g = sigmoid(y[2 * l]), a = sigmoid(y[2 * l + 1]);
+        gradients[2 * l] = static_cast<float>(-slope * seconds * (1 - g));
+        gradients[2 * l + 1] = static_cast<float>(slope * seconds * a * (1 - a) / (work.waves - a));
       }
-      return 2 * std::abs(truth - guess) / sum;
+      return error;
     };
+    m_network = Mlp({static_cast<int>(inputs), 64, 64, 64, 2}, seed);
     MlpOptions options;
-    options.epochs = 150;
-    train(m_network, scaled, first, lineage, loss, options, seed);
+    if (examples.size() > 4096) {
+      options.batch = 128;
+      options.epochs = 60;
+      options.patience = 10;
+    }
+    train(m_network, rows, first, lineage, loss, options, seed);
   }
 
   Prediction predict(Description const& description, Device const& device) const override
   {
-    auto const all = operations(description, device);
-    std::vector<float> outputs;
-    for (auto const& it : all) {
-      auto const y = m_network(m_scaling.single(it.row));
-      outputs.insert(outputs.end(), y.begin(), y.end());
+    double sum = fixed_seconds(description, device);
+    for (auto const& layer : description.layers) {
+      auto const work = work_of(description, layer, device);
+      auto const y = m_network(m_scaling.single(work.features));
+      sum += layer_seconds(work, y[0], y[1]);
     }
-    return {.seconds = seconds(all, outputs, device)};
+    return {.seconds = sum};
   }
 
   json::Object save_model() const override { return {{"scaling", m_scaling.save()}, {"network", m_network.save()}}; }
@@ -131,24 +147,23 @@ public:
   {
     json::Reader reader(model, source);
     m_scaling = Scaling::load(reader.value("scaling"), reader.what("scaling"));
-    require(m_scaling.mean.size() == row_width, reader.what("scaling"), " has ", m_scaling.mean.size(),
-            " columns, not ", row_width);
-    m_network = Mlp::load(reader.value("network"), row_width, 2, reader.what("network"));
+    require(m_scaling.mean.size() == inputs, reader.what("scaling"), " should hold ", inputs, " features, got ",
+            m_scaling.mean.size());
+    m_network = Mlp::load(reader.value("network"), static_cast<int>(inputs), 2, reader.what("network"));
     reader.finish();
   }
 
 private:
-  static constexpr double least = 1e-3; ///< of the bound that is used
-
-  /// Utilisation g (1 - a / waves): the published g - a / waves with a as a share of g, so that it stays positive.
-  static double seconds(std::vector<Operation> const& all, std::span<float const> outputs, Device const& device)
+  /// seconds / u with u = g (1 - a / waves).
+  static double layer_seconds(LayerWork const& work, double g, double a)
   {
-    double sum = static_cast<double>(all.size()) * device.launch_seconds;
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      double const g = sigmoid(outputs[2 * i]), a = sigmoid(outputs[2 * i + 1]);
-      sum += all[i].bound_seconds / std::max(g - a * g / all[i].waves, least);
-    }
-    return sum;
+    return work.seconds / (sigmoid(g) * (1 - sigmoid(a) / work.waves) + 1e-6);
+  }
+  /// The update and the launches.
+  static double fixed_seconds(Description const& description, Device const& device)
+  {
+    auto const bound = roofline(description, device);
+    return bound.update + bound.launch_cost;
   }
 
   Scaling m_scaling;

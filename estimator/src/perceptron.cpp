@@ -3,14 +3,13 @@
 //
 // Methods on perceptrons: the reference's initial design on the project's own trainer; quantiles, an ensemble and the
 // network of Justus et al. on the small one of this folder.
+#include "draws.hpp"
 #include "methods.hpp"
 #include "mlp.hpp"
 #include "scaling.hpp"
 
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/nn/trainer.hpp>
-
-#include "draws.hpp"
 
 #include <algorithm>
 #include <array>
@@ -71,8 +70,6 @@ struct Target
   }
   double in(double value) const { return (value - mean) / deviation; }
   double out(double value) const { return mean + deviation * value; }
-  /// Of a network's answer: far outside of its training it may say anything, but no time is 0 or infinite.
-  double answer(double value) const { return out(std::clamp(value, -8.0, 8.0)); }
 };
 
 /// What the perceptrons share: scaled features, a scaled target, and their JSON.
@@ -197,7 +194,7 @@ public:
 
   Prediction predict(std::span<double const> row, double /*roofline_seconds*/) const override
   {
-    return {.seconds = std::exp(target().answer(networks().front()(scaling().single(row)).front()))};
+    return {.seconds = std::exp(target().out(networks().front()(scaling().single(row)).front()))};
   }
 
 private:
@@ -264,7 +261,7 @@ public:
   void fit(FeatureRows const& rows, std::uint64_t seed, bool /*warm*/) override
   {
     check(rows);
-    auto targets = log_targets(rows);
+    auto targets = log_ratios(rows);
     scale(rows, targets);
     for (double& value : targets)
       value = target().in(value);
@@ -291,17 +288,8 @@ public:
   Prediction predict(std::span<double const> row, double roofline_seconds) const override
   {
     auto const y = networks().front()(scaling().single(row));
-    auto const seconds = [&](double value) { return roofline_seconds * std::exp(target().answer(value)); };
+    auto const seconds = [&](double value) { return roofline_seconds * std::exp(target().out(value)); };
     return {seconds(y[0]), seconds(y[0] - softplus(y[2])), seconds(y[0] + softplus(y[1]))};
-  }
-
-private:
-  static std::vector<double> log_targets(FeatureRows const& rows)
-  {
-    std::vector<double> targets(rows.size());
-    for (std::size_t i = 0; i < targets.size(); ++i)
-      targets[i] = std::log(rows.seconds[i] / rows.roofline[i]);
-    return targets;
   }
 };
 
@@ -315,9 +303,7 @@ public:
   void fit(FeatureRows const& rows, std::uint64_t seed, bool /*warm*/) override
   {
     check(rows);
-    std::vector<double> targets(rows.size());
-    for (std::size_t i = 0; i < targets.size(); ++i)
-      targets[i] = std::log(rows.seconds[i] / rows.roofline[i]);
+    auto const targets = log_ratios(rows);
     scale(rows, targets);
     networks().clear();
     auto const all = standardised(rows, scaling());
@@ -345,7 +331,7 @@ public:
     auto const z = scaling().single(row);
     double sum = 0, squares = 0;
     for (auto const& network : networks()) {
-      double const value = target().answer(network(z).front());
+      double const value = target().out(network(z).front());
       sum += value;
       squares += value * value;
     }
@@ -387,7 +373,7 @@ public:
 
   Prediction predict(std::span<double const> row, double /*roofline_seconds*/) const override
   {
-    double const seconds = 1e-3 * std::expm1(target().answer(networks().front()(scaling().single(row)).front()));
+    double const seconds = 1e-3 * std::expm1(target().out(networks().front()(scaling().single(row)).front()));
     return {.seconds = std::max(seconds, 0.1 * m_least)}; // log(1 + t) may be predicted below 0
   }
 

@@ -11,7 +11,8 @@ namespace nasturtium::estimator {
 Scaling Scaling::of(std::span<double const> values, std::size_t columns)
 {
   Scaling scaling{std::vector<double>(columns, 0), std::vector<double>(columns, 0)};
-  auto const rows = static_cast<double>(values.size() / columns);
+  std::size_t const count = values.size() / columns;
+  auto const rows = static_cast<double>(count);
   for (std::size_t i = 0; i < values.size(); ++i)
     scaling.mean[i % columns] += values[i] / rows;
   for (std::size_t i = 0; i < values.size(); ++i) {

@@ -83,11 +83,14 @@ StepModel StepModel::fit(std::vector<NamedExample> const& examples, StepModelOpt
       model.m_scales.push_back(1);
     }
   }
+  std::vector<Prediction> predictions;
   for (auto const* const it : calibration) {
-    model.m_predicted.push_back(model.m_estimator->predict(it->example.description, it->example.device).seconds);
+    predictions.push_back(model.m_estimator->predict(it->example.description, it->example.device));
+    model.m_predicted.push_back(predictions.back().seconds);
     model.m_measured.push_back(it->example.seconds);
   }
-  model.m_intervals = ConformalIntervals(model.m_predicted, model.m_measured);
+  model.m_calibrated = static_cast<std::int64_t>(calibration.size());
+  model.m_intervals = std::make_shared<Conformal const>(predictions, model.m_measured);
 
   std::vector<double> rows;
   for (auto const& example : train) {
@@ -145,19 +148,22 @@ Device const& StepModel::device(std::string const& name) const
   return m_devices[position(name)];
 }
 
-double StepModel::predicted(Description const& description, std::size_t device) const
+Prediction StepModel::predicted(Description const& description, std::size_t device) const
 {
-  return m_scales[device] * m_estimator->predict(description, m_devices[device]).seconds;
+  auto prediction = m_estimator->predict(description, m_devices[device]);
+  for (double* const seconds : {&prediction.seconds, &prediction.q10, &prediction.q90})
+    *seconds *= m_scales[device];
+  return prediction;
 }
 
 StepEstimate StepModel::estimate(Description const& description, std::string const& device) const
 {
   StepEstimate result;
-  result.seconds = predicted(description, position(device));
-  result.quantiles = {{0.1, m_intervals.interval(result.seconds, 0.8).first},
-                      {0.5, result.seconds},
-                      {0.9, m_intervals.interval(result.seconds, 0.8).second},
-                      {0.99, m_intervals.upper(result.seconds, 0.01)}};
+  auto const prediction = predicted(description, position(device));
+  auto const [low, high] = m_intervals->interval(prediction, 0.2);
+  result.seconds = prediction.seconds;
+  result.quantiles = {
+      {0.1, low}, {0.5, result.seconds}, {0.9, high}, {0.99, m_intervals->upper_limit(prediction, 0.01)}};
   auto row = range_features(description);
   auto const names = feature_names(Level::rich);
   for (std::size_t j = 0; j < row.size(); ++j) {
@@ -175,12 +181,13 @@ StepEstimate StepModel::estimate(Description const& description, std::string con
 std::pair<double, double> StepModel::interval(Description const& description, std::string const& device,
                                               double level) const
 {
-  return m_intervals.interval(predicted(description, position(device)), level);
+  require(level > 0 && level < 1, "the level of an interval must be in (0, 1), got ", level);
+  return m_intervals->interval(predicted(description, position(device)), 1 - level);
 }
 
 double StepModel::limit(Description const& description, std::string const& device, double risk) const
 {
-  return m_intervals.upper(predicted(description, position(device)), risk);
+  return m_intervals->upper_limit(predicted(description, position(device)), risk);
 }
 
 void StepModel::adapt(Device const& device, std::span<Example const> probes)
@@ -239,12 +246,9 @@ StepModel StepModel::load(std::string const& text, std::string const& source)
       to_numbers(reader.value("scales"), reader.what("scales"), static_cast<std::int64_t>(model.m_devices.size()));
   for (double const scale : model.m_scales)
     require(scale > 0, reader.what("scales"), " must be positive, got ", scale);
-  auto calibration = reader.object("calibration");
-  model.m_predicted = to_numbers(calibration.value("predicted"), calibration.what("predicted"));
-  model.m_measured = to_numbers(calibration.value("measured"), calibration.what("measured"),
-                                static_cast<std::int64_t>(model.m_predicted.size()));
-  calibration.finish();
-  model.m_intervals = ConformalIntervals(model.m_predicted, model.m_measured);
+  model.m_calibrated = reader.integer("calibrated", 0, std::int64_t{1} << 40);
+  model.m_intervals =
+      std::make_shared<Conformal const>(Conformal::load(reader.value("intervals"), reader.what("intervals")));
   auto training = reader.object("training");
   auto const columns = static_cast<std::int64_t>(feature_names(Level::rich).size());
   model.m_trained = training.integer("networks", 1, std::int64_t{1} << 40);

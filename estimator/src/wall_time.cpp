@@ -2,10 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <nasturtium/estimator/wall_time.hpp>
 
+#include "one_sided.hpp"
+
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/core/number.hpp>
 #include <nasturtium/core/statistics.hpp>
-#include <nasturtium/estimator/conformal.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -42,9 +43,9 @@ WallTime WallTimeModel::suggest(double step_seconds, StepRange steps, double ris
   // Without any start-ups nothing is known of them, and they count nothing.
   result.rows =
       static_cast<std::int64_t>(m_startups.empty() ? m_scores.size() : std::min(m_scores.size(), m_startups.size()));
-  result.startup = m_startups.empty() ? 0 : one_sided_limit(m_startups, risk);
+  result.startup = m_startups.empty() ? 0 : impl::one_sided_limit(m_startups, risk);
   result.step = step_seconds;
-  result.step_limit = step_seconds * std::exp(one_sided_limit(m_scores, risk));
+  result.step_limit = step_seconds * std::exp(impl::one_sided_limit(m_scores, risk));
   result.expected = (m_startups.empty() ? 0 : median(m_startups)) + static_cast<double>(steps.least) * result.step;
   result.limit = result.startup + (steps.most > 0 ? static_cast<double>(steps.most) * result.step_limit : 0);
   return result;

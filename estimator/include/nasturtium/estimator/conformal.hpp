@@ -1,61 +1,73 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Intervals around estimated times from examples that were not trained on (split conformal prediction), and an estimate
-// corrected by the first observed steps. Reference section 2.7. Pure host mathematics.
+// Intervals around estimates that hold whatever the method: split conformal prediction in log time (reference section
+// 2.7), and what the first timed steps of a job say about the rest.
 #pragma once
 
+#include <nasturtium/core/json.hpp>
+#include <nasturtium/estimator/estimator.hpp>
+
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace nasturtium::estimator {
 
-/// Rank of the score that bounds a new one with probability 1 - alpha: ceil((n + 1)(1 - alpha)); more than n: none
-/// does, the limit is infinite.
-std::int64_t conformal_rank(std::int64_t n, double alpha);
-/// The score of that rank in ascending order.
-double one_sided_limit(std::vector<double> scores, double alpha);
+/// Rank (from 1) of the score among n that covers 1 - alpha: ceil((n + 1)(1 - alpha)); empty where it is beyond n, and
+/// the interval therefore infinite. Throws Error unless 0 < alpha < 1 and n >= 0.
+std::optional<std::int64_t> conformal_rank(std::int64_t n, double alpha);
 
-/// Limits in log time, apart for small, middle and large predictions.
-class ConformalIntervals
+/// Widens estimates by the scores of calibration rows, apart for the terciles of the predicted time; classes of fewer
+/// than 100 rows are merged. Where a method has no quantiles, its median stands for both ends.
+class Conformal
 {
 public:
-  ConformalIntervals() = default;
-  /// `predicted` and `measured` seconds, one each per calibration example. Size classes are terciles of the predicted
-  /// times; below 3 x 100 examples there are fewer, so that each has 100 (or all there are). Throws Error for unequal
-  /// numbers and for times that are not positive and finite. O(n log n).
-  ConformalIntervals(std::span<double const> predicted, std::span<double const> measured);
+  /// Calibration rows must be neither training nor test rows. Throws Error for no rows, unequal numbers and times that
+  /// are not positive and finite. O(n log n).
+  Conformal(std::span<Prediction const> predictions, std::span<double const> seconds);
 
-  /// The interval of the middle `level` around an estimate; (0, infinity) where its class has too few examples. Throws
-  /// Error unless 0 < level < 1.
-  std::pair<double, double> interval(double predicted, double level) const;
-  /// One-sided: the time is above it with probability `risk` at most; infinite with fewer than 1/risk - 1 examples in
-  /// the class. Throws Error unless 0 < risk < 1.
-  double upper(double predicted, double risk) const;
+  /// Seconds that hold the truth with probability 1 - alpha at least; (0, infinity) where there are too few rows.
+  std::pair<double, double> interval(Prediction const& prediction, double alpha) const;
+  /// Seconds that the truth exceeds with probability alpha at most; infinity where there are too few rows: it takes
+  /// 1 / alpha - 1.
+  double upper_limit(Prediction const& prediction, double alpha) const;
 
-  std::size_t classes() const { return m_scores.size(); }
+  std::size_t classes() const { return m_classes.size(); }
+  std::int64_t rows(Prediction const& prediction) const; ///< calibration rows of the estimate's size class
+
+  json::Object save() const;
+  /// Throws Error naming `source` and field.
+  static Conformal load(json::Value const& value, std::string const& source);
 
 private:
-  std::vector<double> m_bounds;              ///< predicted seconds between classes
-  std::vector<std::vector<double>> m_scores; ///< of each class: log(measured / predicted), ascending
+  struct SizeClass
+  {
+    double largest = 0;                       ///< predicted seconds; of the last class infinity
+    std::vector<double> two_sided, one_sided; ///< scores, ascending
+  };
+  Conformal() = default;
+  SizeClass const& of(Prediction const& prediction) const;
 
-  std::vector<double> const& scores(double predicted) const;
+  std::vector<SizeClass> m_classes;
 };
 
-/// An estimate of one step, median and deviation of its logarithm.
-struct Refined
+/// What is known of the logarithm of a step's seconds.
+struct LogNormal
 {
-  double seconds = 0, sigma = 0;
-  std::pair<double, double> interval(double level) const; ///< of the middle `level`
+  double mu = 0, sigma = 1;
+  double median() const;
+  std::pair<double, double> interval(double level) const; ///< the middle `level`
 };
-/// Combines the estimate exp(N(log prior_seconds, sigma^2)) with `blocks` observed block medians, whose mean is
-/// `observed_seconds` (mean of logarithms) and deviation of logarithms `sd`: their variance is sd^2 / blocks + 0.01^2.
-/// Without blocks the estimate stays. Throws Error for times that are not positive and deviations that are negative.
-Refined refine(double prior_seconds, double sigma, int blocks, double observed_seconds, double sd);
 
-/// Quantile of the standard normal distribution, 0 < p < 1 (Acklam's rational approximation, error below 1.2e-9).
-double normal_quantile(double p);
+/// A prior combined with `blocks` observed block medians whose logarithms have this mean and deviation: their variance
+/// is log_sd^2 / blocks + 0.01^2, and precisions add. Throws Error for blocks < 0, sigma <= 0 and log_sd < 0.
+LogNormal refine(LogNormal const& prior, int blocks, double log_mean, double log_sd);
+/// The same from the seconds of the blocks; of one block the deviation is taken as 0. Throws Error for a time that is
+/// not positive and finite.
+LogNormal refine(LogNormal const& prior, std::span<double const> block_seconds);
 
 } // namespace nasturtium::estimator

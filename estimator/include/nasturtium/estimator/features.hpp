@@ -26,6 +26,13 @@ struct Roofline
 /// Throws Error for a device whose peak or bandwidth is not positive. O(layers).
 Roofline roofline(Description const& description, Device const& device);
 
+/// Tiles of a batch of matrix products and the rounds in which `cores` compute them, one tile each at a time.
+struct TileWaves
+{
+  double tiles = 0, waves = 0;
+};
+TileWaves tile_waves(double batch, double rows, double columns, double tile_rows, double tile_columns, int cores);
+
 /// Names and values of a level, in the same order; sizes and counts as log2(1 + x), shares and flags as they are.
 /// `physics` alone looks at the device. Throws Error as roofline, for a batch < 1 and for no layers. O(layers).
 std::vector<std::string> feature_names(Level level);

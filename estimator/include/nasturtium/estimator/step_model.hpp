@@ -74,12 +74,12 @@ public:
   void adapt(Device const& device, std::span<Example const> probes);
   std::string method() const { return m_estimator->name(); }
   std::int64_t trained() const { return m_trained; } ///< networks that it was fitted on
-  /// Predicted and measured seconds of the examples that were held out.
+  /// Predicted and measured seconds of the examples that were held out; empty in a model that was loaded.
   std::pair<std::vector<double> const&, std::vector<double> const&> calibration() const
   {
     return {m_predicted, m_measured};
   }
-  std::size_t calibrated() const { return m_predicted.size(); }
+  std::int64_t calibrated() const { return m_calibrated; }
 
   /// JSON text, and back to the same answers. Throws Error naming `source`, field and value.
   std::string save() const;
@@ -90,7 +90,8 @@ private:
   std::vector<Device> m_devices;
   std::vector<double> m_scales;                ///< of each device
   std::vector<double> m_predicted, m_measured; ///< of the calibration
-  ConformalIntervals m_intervals;
+  std::shared_ptr<Conformal const> m_intervals;
+  std::int64_t m_calibrated = 0;
   std::int64_t m_trained = 0;
   // Of the training, or 2,000 of it: standardised rich features row by row, for neighbours and ranges.
   std::vector<std::string> m_names;
@@ -98,7 +99,7 @@ private:
   double m_far = 0;
 
   std::size_t position(std::string const& device) const;
-  double predicted(Description const& description, std::size_t device) const;
+  Prediction predicted(Description const& description, std::size_t device) const;
   void set_far();
 };
 
