@@ -253,6 +253,51 @@ struct Softmax
   }
 };
 
+/// `buffered`: the exponentials of a row that is not too long are kept between sum and result.
+template <class Real, bool buffered>
+struct WeightedSoftmax
+{
+  int classes;
+  Real const* logits;
+  Real weight;
+  bool add;
+  Real* dst;
+  KOKKOS_FUNCTION void operator()(Index begin, Index end) const
+  {
+    for (Index row = begin; row < end; ++row) {
+      Real const* const x = logits + row * classes;
+      if constexpr (buffered) {
+        if (classes <= exp_capacity) {
+          Real exps[exp_capacity];
+          exponentials(x, 1, classes, exps);
+          Real const scale = weight / sum_of(exps, classes);
+          store(row, [&](int k) { return scale * exps[k]; });
+          continue;
+        }
+      }
+      Real const peak = largest(x, classes);
+      Real total = 0;
+      for (int k = 0; k < classes; ++k)
+        total += vector_exp(x[k] - peak);
+      Real const scale = weight / total;
+      store(row, [&](int k) { return scale * vector_exp(x[k] - peak); });
+    }
+  }
+
+  template <class Value>
+  KOKKOS_FUNCTION void store(Index row, Value const& value) const
+  {
+    Real* const y = dst + row * classes;
+    if (add) {
+      for (int k = 0; k < classes; ++k)
+        y[k] += value(k);
+    } else {
+      for (int k = 0; k < classes; ++k)
+        y[k] = value(k);
+    }
+  }
+};
+
 } // namespace impl
 
 template <class ExecSpace, class Real>
@@ -325,6 +370,19 @@ void softmax(ExecSpace const& exec, int batch, int classes, Buffer<ExecSpace, Re
                   impl::Softmax<Real>{classes, logits.data(), dst.data()});
 }
 
+template <class ExecSpace, class Real>
+void weighted_softmax(ExecSpace const& exec, int batch, int classes, Buffer<ExecSpace, Real const> logits, Real weight,
+                      bool add, Buffer<ExecSpace, Real> dst)
+{
+  static std::string const label = "nasturtium::weighted_softmax";
+  if (batch < 0 || classes < 1) fail("kernels::weighted_softmax: ", batch, " samples, ", classes, " classes");
+  impl::require_extent("weighted_softmax", "logits", logits, Index{batch} * classes);
+  impl::require_extent("weighted_softmax", "dst", dst, Index{batch} * classes);
+  impl::for_items(
+      exec, label, batch, impl::rows_per_block(Index{8} * classes),
+      impl::WeightedSoftmax<Real, impl::is_host_space<ExecSpace>>{classes, logits.data(), weight, add, dst.data()});
+}
+
 #define NASTURTIUM_LOSS(ExecSpace, Real)                                                                               \
   template std::size_t loss_workspace<ExecSpace, Real>(int);                                                           \
   template void softmax_cross_entropy<ExecSpace, Real>(                                                                \
@@ -334,7 +392,9 @@ void softmax(ExecSpace const& exec, int batch, int classes, Buffer<ExecSpace, Re
                                                     Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real>,            \
                                                     Buffer<ExecSpace, double>, Workspace<ExecSpace>);                  \
   template void softmax<ExecSpace, Real>(ExecSpace const&, int, int, Buffer<ExecSpace, Real const>,                    \
-                                         Buffer<ExecSpace, Real>);
+                                         Buffer<ExecSpace, Real>);                                                     \
+  template void weighted_softmax<ExecSpace, Real>(ExecSpace const&, int, int, Buffer<ExecSpace, Real const>, Real,     \
+                                                  bool, Buffer<ExecSpace, Real>);
 NASTURTIUM_INSTANTIATE(NASTURTIUM_LOSS)
 
 } // namespace nasturtium::kernels

@@ -93,6 +93,7 @@ std::vector<Op> ops(Space const& exec, int scale)
       {"global_avg_pool", [=] { global_avg_pool_forward<Space, Real>(exec, batch, 64, channels, a, c); }},
       {"global_avg_pool", [=] { global_avg_pool_backward<Space, Real>(exec, batch, 64, channels, a, c, false); }},
       {"softmax", [=] { softmax<Space, Real>(exec, rows, 192, a, c); }},
+      {"weighted_softmax", [=] { weighted_softmax<Space, Real>(exec, rows, 192, a, Real(0.3), true, c); }},
       {"softmax_cross_entropy",
        [=] { softmax_cross_entropy<Space, Real>(exec, rows, 192, a, labels, Real(0.1), 5, c, metrics, scratch); }},
       {"mean_squared_error", [=] { mean_squared_error<Space, Real>(exec, rows, 192, a, b, c, metrics, scratch); }},

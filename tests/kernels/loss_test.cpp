@@ -113,6 +113,34 @@ TEMPLATE_TEST_CASE("softmax and cross-entropy agree with their definitions", "[l
       }
 }
 
+TEMPLATE_TEST_CASE("weighted softmax is the weighted sum of softmaxes, on any number of threads", "[loss]", float,
+                   double)
+{
+  // float32: as softmax above, and one more rounding for each of the two sums.
+  double const unit = sizeof(TestType) == 4 ? 4e-6 : 1e-13;
+  for (int const batch : {0, 1, 13, 129}) {
+    for (int const classes : {1, 10, 512, 513}) { // 512 exponentials are kept, more are not
+      INFO(batch << " samples, " << classes << " classes");
+      auto const size = static_cast<std::size_t>(batch * classes);
+      auto const first = random_values<TestType>(3, size, -6, 6), second = random_values<TestType>(4, size, -6, 6);
+      std::vector<std::int32_t> const labels(static_cast<std::size_t>(batch), 0);
+      auto const p = reference(batch, classes, first, labels, 0, 1).probabilities;
+      auto const q = reference(batch, classes, second, labels, 0, 1).probabilities;
+      std::vector<double> expected;
+      for (std::size_t i = 0; i < size; ++i)
+        expected.push_back(0.25 * p[i] + 0.75 * q[i]);
+      auto const sum = [&](Space const& exec) {
+        Values<TestType> const a(first), b(second), dst(size);
+        weighted_softmax<Space, TestType>(exec, batch, classes, a, TestType(0.25), false, dst);
+        weighted_softmax<Space, TestType>(exec, batch, classes, b, TestType(0.75), true, dst);
+        return dst.host();
+      };
+      CHECK(first_difference("sum", sum(Space()), expected, 0, unit) == "");
+      CHECK(instance_difference("sum", sum) == "");
+    }
+  }
+}
+
 TEST_CASE("metrics add up over batches", "[loss]")
 {
   Space const exec;

@@ -37,4 +37,10 @@ template <class ExecSpace, class Real>
 void softmax(ExecSpace const& exec, int batch, int classes, Buffer<ExecSpace, Real const> logits,
              Buffer<ExecSpace, Real> dst);
 
+/// dst = weight * softmax(logits) row by row, or dst += that where `add`: one member's share of an ensemble's
+/// prediction, in one kernel. The exponentials of a row are divided by their sum and weighted in one multiplication.
+template <class ExecSpace, class Real>
+void weighted_softmax(ExecSpace const& exec, int batch, int classes, Buffer<ExecSpace, Real const> logits, Real weight,
+                      bool add, Buffer<ExecSpace, Real> dst);
+
 } // namespace nasturtium::kernels
