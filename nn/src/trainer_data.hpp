@@ -86,26 +86,45 @@ inline std::vector<int> batch_sizes(std::int64_t count, int batch_size)
 void check_fit(datasets::Dataset const& dataset, datasets::Samples const& samples, char const* split,
                spec::Architecture const& architecture);
 
+/// Normalisation as a multiplication and an addition per channel: (x - mean) / deviation.
+template <class ExecSpace, class Real>
+class Normaliser
+{
+public:
+  /// Without measured moments the values are taken as they are.
+  Normaliser(ExecSpace const& exec, int channels, std::vector<float> const& mean, std::vector<float> const& deviation)
+      : m_host_scale(channels, Real(1)), m_host_shift(channels, Real(0))
+  {
+    for (std::size_t c = 0; c < std::min(mean.size(), m_host_scale.size()); ++c) {
+      double const width = deviation.at(c);
+      m_host_scale[c] = static_cast<Real>(1 / width);
+      m_host_shift[c] = static_cast<Real>(-static_cast<double>(mean[c]) / width);
+    }
+    m_scale = {exec, m_host_scale, "nasturtium::batch::scale"};
+    m_shift = {exec, m_host_shift, "nasturtium::batch::shift"};
+  }
+  Normaliser(Normaliser const&) = delete; // the buffers may refer to the host arrays
+  Normaliser& operator=(Normaliser const&) = delete;
+
+  kernels::Buffer<ExecSpace, Real const> scale() const { return m_scale.buffer(); }
+  kernels::Buffer<ExecSpace, Real const> shift() const { return m_shift.buffer(); }
+
+private:
+  std::vector<Real> m_host_scale, m_host_shift;
+  Resident<ExecSpace, Real> m_scale, m_shift;
+};
+
 /// Makes batches in a network's memory: gathers, augments and normalises samples, gathers labels or targets.
 template <class ExecSpace, class Real>
 class BatchMaker
 {
 public:
   BatchMaker(ExecSpace const& exec, datasets::Dataset const& dataset, int max_batch)
-      : m_exec(exec), m_shape{dataset.height, dataset.width, dataset.channels}, m_target_width(dataset.target_width)
+      : m_exec(exec), m_shape{dataset.height, dataset.width, dataset.channels}, m_target_width(dataset.target_width),
+        m_normaliser(exec, dataset.channels, dataset.mean, dataset.deviation)
   {
-    m_host_scale.assign(dataset.channels, Real(1));
-    m_host_shift.assign(dataset.channels, Real(0));
-    // Without measured moments the values are taken as they are.
-    for (std::size_t c = 0; c < std::min(dataset.mean.size(), m_host_scale.size()); ++c) {
-      double const deviation = dataset.deviation.at(c);
-      m_host_scale[c] = static_cast<Real>(1 / deviation);
-      m_host_shift[c] = static_cast<Real>(-static_cast<double>(dataset.mean[c]) / deviation);
-    }
     m_host_ones.assign(std::max(1, m_target_width), Real(1));
     m_host_zeros.assign(std::max(1, m_target_width), Real(0));
-    m_scale = {exec, m_host_scale, "nasturtium::batch::scale"};
-    m_shift = {exec, m_host_shift, "nasturtium::batch::shift"};
     m_ones = {exec, m_host_ones, "nasturtium::batch::ones"};
     m_zeros = {exec, m_host_zeros, "nasturtium::batch::zeros"};
     m_labels = Kokkos::View<std::int32_t*, Kokkos::LayoutRight, typename ExecSpace::memory_space>(
@@ -131,11 +150,11 @@ public:
     shape.seed = seed;
     shape.epoch = static_cast<std::uint32_t>(epoch);
     if (auto const bytes = samples.bytes.buffer(); bytes.size() > 0) {
-      kernels::gather_images<ExecSpace, Real>(m_exec, shape, bytes, indices, first, batch, m_scale.buffer(),
-                                              m_shift.buffer(), images);
+      kernels::gather_images<ExecSpace, Real>(m_exec, shape, bytes, indices, first, batch, m_normaliser.scale(),
+                                              m_normaliser.shift(), images);
     } else {
       kernels::gather_values<ExecSpace, Real>(m_exec, shape, samples.values.buffer(), indices, first, batch,
-                                              m_scale.buffer(), m_shift.buffer(), images);
+                                              m_normaliser.scale(), m_normaliser.shift(), images);
     }
     if (auto const labels = samples.labels.buffer(); labels.size() > 0) {
       kernels::gather_labels<ExecSpace>(m_exec, labels, indices, first, batch,
@@ -162,8 +181,9 @@ private:
   ExecSpace m_exec;
   kernels::AugmentShape m_shape;
   int m_target_width;
-  std::vector<Real> m_host_scale, m_host_shift, m_host_ones, m_host_zeros;
-  Resident<ExecSpace, Real> m_scale, m_shift, m_ones, m_zeros;
+  Normaliser<ExecSpace, Real> m_normaliser;
+  std::vector<Real> m_host_ones, m_host_zeros;
+  Resident<ExecSpace, Real> m_ones, m_zeros;
   Kokkos::View<std::int32_t*, Kokkos::LayoutRight, typename ExecSpace::memory_space> m_labels;
   Kokkos::View<Real*, Kokkos::LayoutRight, typename ExecSpace::memory_space> m_targets;
 };
