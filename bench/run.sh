@@ -21,6 +21,8 @@ The papers' experiments, their metrics as counters (--scale=smoke|laptop|node|pa
   weight-transfer  candidates that start from earlier weights (docs/weight-transfer.md)
   predictor      microseconds per prediction of every method
   selection      a step of ensemble selection against reading its columns (docs/ensembles-selection.md)
+  ensemble-planner  plans against known optima: fractions of them, milliseconds
+  ensemble-runtime  serving an ensemble on host cores, planned against the baselines  [--rounds=N] [--samples=N] [NET...]
 
 Side by side with others, interleaved in one run; results/ takes the tables (the first call sets PyTorch up, a minute):
   peers-steps    training steps against PyTorch                   [--rounds N] [--seconds X] [NET...]
@@ -32,7 +34,8 @@ Measure on a quiet machine; OMP_NUM_THREADS and OMP_PROC_BIND are passed on.
 EOT
 }
 
-declare -A programs=([kernels]=contraction_bench [memory]=memory_bench [steps]=step_bench [penguin]=penguin_bench [weight-transfer]=weight_transfer_bench [predictor]=predictor_bench [selection]=selection_bench)
+declare -A programs=([kernels]=contraction_bench [memory]=memory_bench [steps]=step_bench [penguin]=penguin_bench [weight-transfer]=weight_transfer_bench [predictor]=predictor_bench [selection]=selection_bench [ensemble-planner]=ensemble_planner_bench
+  [ensemble-runtime]=ensemble_runtime_bench)
 # A core type that was set for the sake of some old OpenBLAS would slow the contender down: let it choose its own.
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
@@ -53,7 +56,7 @@ run_all() {
 what=${1:-}
 shift || true
 case $what in
-  kernels | memory | steps | penguin | weight-transfer | predictor | selection)
+  kernels | memory | steps | penguin | weight-transfer | predictor | selection | ensemble-planner | ensemble-runtime)
     ./nasturtium build openmp "${programs[$what]}"
     exec ./nasturtium shell "build/openmp/bench/${programs[$what]}" "$@"
     ;;

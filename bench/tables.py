@@ -184,7 +184,25 @@ def selection() -> list[str]:
                  [[f"{m:,}", f"{n:,}", f"{step:,.1f}", f"{read:,.1f}", f"{step / read:.2f}"] for m, n, step, read in sorted(lines, reverse=True)])
 
 
-TABLES = {"selection": selection, "demo": demo, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
+def ensemble_planner() -> list[str]:
+    """Mean, worst twentieth and worst fraction of the optimum over the seeds; milliseconds of a plan."""
+    found = {r["name"].split("/iterations:")[0]: r for r in rows("ensemble/planner.csv")}
+    lines = []
+    for suite in dict.fromkeys(name.split("/")[0] for name in found):
+        cell = lambda method: " / ".join(number(found[f"{suite}/{method}"][c], 3) for c in ("mean", "worst_twentieth", "worst"))
+        lines.append([suite, found[f"{suite}/local"]["problems"], *map(cell, ("local", "worst_fit", "round_robin", "longest_first")),
+                      *(number(found[f"{suite}/{method}"]["time_ms"], 1) for method in ("local", "exact"))])
+    return table(["suite", "problems", "`local`", "worst fit", "round robin", "longest first", "`local` ms", "`exact` ms"], lines)
+
+
+def ensemble_runtime() -> list[str]:
+    lines = [[r["name"].split("/")[1].replace("_", " "), number(r["samples/s"], 0), *(number(r[c], 2) for c in ("achieved/fluid", "achieved/segments", "ratio")),
+              *(number(r[c], 1) if float(r["p50_ms"]) else "" for c in ("p50_ms", "p95_ms", "p99_ms"))] for r in rows("ensemble/runtime.csv")]
+    return table(["plan", "samples/s", "/ fluid", "/ segments", "/ best baseline", "p50 ms", "p95 ms", "p99 ms"], lines)
+
+
+TABLES = {"ensemble-planner": ensemble_planner, "ensemble-runtime": ensemble_runtime,
+          "selection": selection, "demo": demo, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
           "transfer-scores": transfer_scores, "transfer-full": transfer_full, "transfer-controls": transfer_controls,
           "transfer-cost": transfer_cost, "transfer-ranks": transfer_ranks, "together": together}
 

@@ -214,12 +214,19 @@ Levels worst_fit(Scorer const& scorer, int fixed_level)
       most = std::max(most, scorer.bytes(d, model, level));
     return most;
   };
+  // Devices that share a memory have the same bytes free: the one that has taken fewer is next.
+  std::vector<double> taken(scorer.devices(), 0);
+  auto const freer = [&](int a, int b) {
+    double const free_a = filling.free(a), free_b = filling.free(b);
+    return free_a > free_b || (free_a == free_b && taken[a] < taken[b]);
+  };
   for (int const model : falling(scorer.models(), need)) {
     int chosen = -1;
     for (int d = 0; d < scorer.devices(); ++d)
-      if (filling.possible(d, model, level) && (chosen < 0 || filling.free(d) > filling.free(chosen))) chosen = d;
+      if (filling.possible(d, model, level) && (chosen < 0 || freer(d, chosen))) chosen = d;
     if (chosen < 0) return filling.none();
     filling.put(chosen, model, level);
+    taken[chosen] += scorer.bytes(chosen, model, level);
   }
   if (fixed_level == 0) filling.raise_batches();
   return filling.levels();

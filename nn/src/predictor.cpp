@@ -91,6 +91,8 @@ public:
 
   void run(Images const& images, int count, float* to, bool to_host) override
   {
+    // Kokkos takes labels as strings: made once, since a call must not touch the heap.
+    static std::string const label = "nasturtium::predictor: outputs ready";
     auto const input = m_network.images(count, false);
     if (!images.bytes.empty()) {
       kernels::gather_images<ExecSpace, float>(m_exec, m_shape, on_device(images.bytes, m_bytes), m_identity.buffer(),
@@ -103,24 +105,25 @@ public:
     auto const logits = m_network.logits(count, false);
     auto const size = static_cast<std::size_t>(count) * m_outputs;
     if constexpr (impl::has_cores<ExecSpace>()) {
-      m_exec.fence("nasturtium::predictor: outputs ready");
+      m_exec.fence(label);
       std::copy_n(logits.data(), size, to);
     } else {
       if (to_host)
         Kokkos::deep_copy(m_exec, HostFloats(to, size), logits);
       else
         Kokkos::deep_copy(m_exec, kernels::Buffer<ExecSpace, float>(to, size), logits);
-      m_exec.fence("nasturtium::predictor: outputs ready");
+      m_exec.fence(label);
     }
   }
 
   void add_softmax(float const* logits, int rows, float weight, bool add, float* sum) const override
   {
+    static std::string const label = "nasturtium::predictor: sum ready";
     auto const size = static_cast<std::size_t>(rows) * m_outputs;
     kernels::weighted_softmax<ExecSpace, float>(m_exec, rows, m_outputs,
                                                 kernels::Buffer<ExecSpace, float const>(logits, size), weight, add,
                                                 kernels::Buffer<ExecSpace, float>(sum, size));
-    m_exec.fence("nasturtium::predictor: sum ready");
+    m_exec.fence(label);
   }
 
 private:

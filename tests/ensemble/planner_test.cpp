@@ -336,6 +336,17 @@ TEST_CASE("every start and every kept plan is usable", "[planner]")
   CHECK(starts > 200);
 }
 
+TEST_CASE("worst fit spreads models over devices that share a memory", "[planner]")
+{
+  auto problem = simple_problem({1, 1, 1}, 2);
+  problem.memories = {{"host", 100}};
+  problem.devices[1].memory = 0;
+  problem.profile[2].bytes = 2;
+  CHECK(worst_fit(problem) == matrix({{0, 0, 1}, {1, 1, 0}}));
+  CHECK(round_robin(problem) == matrix({{1, 0, 1}, {0, 1, 0}}));
+  CHECK(longest_first(problem) == matrix({{1, 0, 1}, {0, 1, 0}}));
+}
+
 TEST_CASE("local repeats itself, and its time limit holds", "[planner]")
 {
   auto problem = suite_problem({"large", 6, 12, 2, true}, 3);

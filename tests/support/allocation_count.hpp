@@ -15,17 +15,18 @@ inline std::atomic<long> allocations{0};
 
 } // namespace nasturtium::test
 
-void* operator new(std::size_t size)
+// Not inlined, or the compiler sees a free for what it takes for the library's new.
+[[gnu::noinline]] void* operator new(std::size_t size)
 {
   ++nasturtium::test::allocations;
   if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept
+[[gnu::noinline]] void operator delete(void* memory) noexcept
 {
   std::free(memory);
 }
-void operator delete(void* memory, std::size_t) noexcept
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept
 {
   std::free(memory);
 }
