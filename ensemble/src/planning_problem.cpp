@@ -18,21 +18,26 @@ constexpr char const* format = "nasturtium-ensemble-profile";
 constexpr std::int64_t format_version = 1;
 constexpr std::int64_t most_batch = 1 << 20;
 
-template <class Items, class NameOf>
-void check_names(std::string const& source, char const* field, Items const& items, NameOf const& name_of)
+std::string name_of(std::string const& model)
+{
+  return model;
+}
+template <class Item>
+std::string name_of(Item const& item)
+{
+  return item.name;
+}
+
+template <class Items>
+void check_names(std::string const& source, char const* field, Items const& items)
 {
   require(!items.empty(), source, ": field '", field, "' is empty");
   std::set<std::string> seen;
   for (auto const& item : items) {
-    std::string const& name = name_of(item);
+    std::string const name = name_of(item);
     require(!name.empty(), source, ": field '", field, "': a name is empty");
     require(seen.insert(name).second, source, ": field '", field, "': ", quoted(name), " is there twice");
   }
-}
-
-std::string const& itself(std::string const& name)
-{
-  return name;
 }
 
 /// Position of a name that was read.
@@ -53,11 +58,10 @@ double memory_limit(double capacity_bytes, double workspace_bytes)
 
 void check(PlanningProblem const& problem, std::string const& source)
 {
-  auto const name_of = [](auto const& item) -> std::string const& { return item.name; };
-  check_names(source, "classes", problem.classes, name_of);
-  check_names(source, "memories", problem.memories, name_of);
-  check_names(source, "devices", problem.devices, name_of);
-  check_names(source, "models", problem.models, itself);
+  check_names(source, "classes", problem.classes);
+  check_names(source, "memories", problem.memories);
+  check_names(source, "devices", problem.devices);
+  check_names(source, "models", problem.models);
   for (auto const& device_class : problem.classes) {
     auto const what = concat(source, ": class ", quoted(device_class.name), ": field 'gain'");
     require(!device_class.gain.empty() && device_class.gain[0] == 1, what, " must begin with 1");

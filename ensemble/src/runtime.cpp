@@ -234,7 +234,6 @@ private:
     auto const& cell = m_ensemble.cells[index];
     std::unique_ptr<nn::InferenceSession> session;
     std::unique_ptr<nn::RowBuffer> logits; // of the order of arrival: a segment is added as soon as it is there
-    std::string reason;
     try {
       impl::pin_to_cores(m_ensemble.devices[cell.device]);
       session = std::make_unique<nn::InferenceSession>(m_ensemble.session(cell));
