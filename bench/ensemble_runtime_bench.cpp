@@ -31,7 +31,7 @@ using namespace nasturtium::ensemble;
 
 struct Arguments
 {
-  int rounds = 31, samples = 1024, cores = 2;
+  int rounds = 7, samples = 8192, cores = 2;
   std::vector<std::string> networks;
 };
 

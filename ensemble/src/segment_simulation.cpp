@@ -6,6 +6,7 @@
 #include "plan_scorer.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 namespace nasturtium::ensemble {
@@ -19,6 +20,23 @@ struct CellState
   std::int64_t segment = -1; ///< at work on; -1: idle
   double left = 0;           ///< seconds, alone
 };
+
+/// The idle cell of a model that would end a segment first: of replicas that wait, the one on the freer device is up
+/// first. Null for none.
+template <class Slowdown>
+CellState* first_to_finish(std::vector<CellState>& cells, int model, Slowdown const& slowdown)
+{
+  CellState* chosen = nullptr;
+  double finish = std::numeric_limits<double>::infinity();
+  for (auto& cell : cells) {
+    if (cell.model != model || cell.segment >= 0) continue;
+    double const seconds = cell.segment_seconds * slowdown(cell.device, 1);
+    if (seconds >= finish) continue;
+    finish = seconds;
+    chosen = &cell;
+  }
+  return chosen;
+}
 
 } // namespace
 
@@ -41,25 +59,28 @@ double segment_throughput(PlanningProblem const& problem, Allocation const& allo
   std::vector<std::int64_t> next(allocation.models, 0); ///< segment per model
   std::vector<int> left(segments, allocation.models);   ///< members that a segment waits for
   std::vector<int> active(allocation.devices, 0);
+  auto const slowdown = [&](int device, int more) {
+    int const a = active[device] + more;
+    return a / problem.classes[problem.devices[device].device_class].gain_at(a);
+  };
   std::int64_t released = 0;
   double time = 0;
   while (released < segments) {
-    for (auto& cell : cells) {
-      if (cell.segment >= 0 || next[cell.model] >= std::min<std::int64_t>(segments, released + in_flight)) continue;
-      cell.segment = next[cell.model]++;
-      cell.left = cell.segment_seconds;
-      ++active[cell.device];
+    for (int m = 0; m < allocation.models; ++m) {
+      while (next[m] < std::min<std::int64_t>(segments, released + in_flight)) {
+        CellState* const chosen = first_to_finish(cells, m, slowdown);
+        if (chosen == nullptr) break;
+        ++active[chosen->device];
+        chosen->segment = next[m]++;
+        chosen->left = chosen->segment_seconds;
+      }
     }
-    auto const slowdown = [&](CellState const& cell) {
-      int const a = active[cell.device];
-      return a / problem.classes[problem.devices[cell.device].device_class].gain_at(a);
-    };
     double step = std::numeric_limits<double>::infinity();
     for (auto const& cell : cells)
-      if (cell.segment >= 0) step = std::min(step, cell.left * slowdown(cell));
+      if (cell.segment >= 0) step = std::min(step, cell.left * slowdown(cell.device, 0));
     time += step;
     for (auto& cell : cells)
-      if (cell.segment >= 0) cell.left -= step / slowdown(cell);
+      if (cell.segment >= 0) cell.left -= step / slowdown(cell.device, 0);
     for (auto& cell : cells) {
       if (cell.segment < 0 || cell.left > 1e-12 * cell.segment_seconds) continue;
       --left[cell.segment];

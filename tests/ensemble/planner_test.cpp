@@ -307,6 +307,17 @@ TEST_CASE("a window makes the fast wait for the slow", "[planner]")
   CHECK(segment_throughput(odd, matrix({{100}}), 50) == Catch::Approx(100));
 }
 
+TEST_CASE("replicas share segments so that no device idles", "[planner]")
+{
+  // Two slow models alone on their devices, two fast ones on both: perfectly balanced, whatever the window allows.
+  auto const problem = simple_problem({1, 1, 8, 8}, 2);
+  auto const allocation = matrix({{1, 0, 1, 1}, {0, 1, 1, 1}});
+  double const perfect = 2 / (1 + 1 + 0.125 + 0.125);
+  CHECK(fluid_throughput(problem, allocation) == Catch::Approx(perfect));
+  CHECK(segment_throughput(problem, allocation) >= 0.95 * perfect);
+  CHECK(segment_throughput(problem, allocation) <= perfect * (1 + 1e-9));
+}
+
 TEST_CASE("every start and every kept plan is usable", "[planner]")
 {
   int starts = 0;
