@@ -127,7 +127,7 @@ suite_tsan() {
     skipped=$((skipped + 1))
     return
   fi
-  configure tsan && build tsan test_core test_nn && tests tsan -R 'thread|population|polic'
+  configure tsan && build tsan test_core test_nn test_ensemble && tests tsan -R 'thread|population|polic|serve'
 }
 
 suite_cuda() {
