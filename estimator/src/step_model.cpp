@@ -214,22 +214,22 @@ std::string StepModel::save() const
     devices.push_back(json::parse(to_json(device), device.name));
   for (auto const& name : m_names)
     names.emplace_back(name);
-  return json::pretty(json::Object{
-      {"format", "nasturtium-step-model"},
-      {"version", 1},
-      {"devices", std::move(devices)},
-      {"scales", to_array(m_scales)},
-      {"calibration", json::Object{{"predicted", to_array(m_predicted)}, {"measured", to_array(m_measured)}}},
-      {"training", json::Object{{"networks", m_trained},
-                                {"names", std::move(names)},
-                                {"seconds", to_array(m_seconds)},
-                                {"mean", to_array(m_mean)},
-                                {"deviation", to_array(m_deviation)},
-                                {"low", to_array(m_low)},
-                                {"high", to_array(m_high)},
-                                {"rows", to_array(m_rows)},
-                                {"far", m_far}}},
-      {"estimator", json::parse(m_estimator->save(), "estimator")}});
+  return json::pretty(json::Object{{"format", "nasturtium-step-model"},
+                                   {"version", 1},
+                                   {"devices", std::move(devices)},
+                                   {"scales", to_array(m_scales)},
+                                   {"calibrated", m_calibrated},
+                                   {"intervals", m_intervals->save()},
+                                   {"training", json::Object{{"networks", m_trained},
+                                                             {"names", std::move(names)},
+                                                             {"seconds", to_array(m_seconds)},
+                                                             {"mean", to_array(m_mean)},
+                                                             {"deviation", to_array(m_deviation)},
+                                                             {"low", to_array(m_low)},
+                                                             {"high", to_array(m_high)},
+                                                             {"rows", to_array(m_rows)},
+                                                             {"far", m_far}}},
+                                   {"estimator", json::parse(m_estimator->save(), "estimator")}});
 }
 
 StepModel StepModel::load(std::string const& text, std::string const& source)

@@ -7,6 +7,8 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <signal.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -127,4 +129,85 @@ TEST_CASE("estimate evaluate: what it refuses leaves nothing behind")
   refused({tables.folder / "none.csv"}, {}, "none.csv");
   refused({tables.k40}, {"--rows", "many"}, "--rows must be 'all' or a number >= 1");
   CHECK(run({"estimate"}).status == 2);
+}
+
+TEST_CASE("estimate: from timings to a model to answers", "[estimate]")
+{
+  Folder const folder;
+  std::string const timings = folder / "timings", model = folder / "model.json";
+  auto const evolved = run({"estimate", "evolve", "--strategy", "random", "--networks", "80", "--founders", "80",
+                            "--probes", "10", "--threads", "1", "--out", timings, "--programs"});
+  INFO(evolved.err);
+  REQUIRE(evolved.status == 0);
+  CHECK(read(timings + "/programs/0.py").find("import torch") != std::string::npos);
+  CHECK(read(timings + "/generations.csv").find("probe MAPE") != std::string::npos);
+  // The same call has nothing left to time.
+  auto const archive = read(timings + "/timings.jsonl");
+  REQUIRE(run({"estimate", "evolve", "--strategy", "random", "--networks", "80", "--founders", "80", "--probes", "10",
+               "--threads", "1", "--out", timings})
+              .status == 0);
+  CHECK(read(timings + "/timings.jsonl") == archive);
+
+  auto const none = run({"estimate", "lenet", "--model", model});
+  CHECK(none.status == 2);
+  CHECK(none.err.find("estimate fit") != std::string::npos);
+  auto const fitted = run({"estimate", "fit", timings + "/timings.jsonl", "--method", "log-linear", "--out", model});
+  INFO(fitted.err);
+  REQUIRE(fitted.status == 0);
+
+  auto const answer = run({"estimate", "lenet", "--batch", "16", "--epochs", "2", "--samples", "1000", "--risk", "0.2",
+                           "--model", model, "--threads", "1", "--json"});
+  INFO(answer.err);
+  REQUIRE(answer.status == 0);
+  auto const value = json::parse(answer.out, "answer");
+  CHECK(value.at("steps") == 126); // 2 epochs of ceil(1000 / 16)
+  double const step = value.at("step_seconds").to_number<double>();
+  CHECK(step > 1e-6);
+  CHECK(value.at("wall_time_seconds").to_number<double>() >= 126 * step * 0.5);
+  CHECK(value.at("memory_bytes").to_number<double>() > 4 * 431080);
+  CHECK(value.at("query_seconds").to_number<double>() < 0.1);
+  auto const lines = run({"estimate", "lenet", "--batch", "16", "--epochs", "2", "--samples", "1000", "--risk", "0.2",
+                          "--model", model, "--threads", "1", "--slurm"});
+  CHECK(lines.status == 0);
+  CHECK(lines.out.find("#SBATCH --time=") == 0);
+  auto const few = run({"estimate", "lenet", "--epochs", "2", "--samples", "1000", "--risk", "0.0001", "--model", model,
+                        "--threads", "1", "--slurm"});
+  CHECK(few.status == 2);
+  CHECK(few.err.find("9999") != std::string::npos);
+  auto const unknown = run({"estimate", "lenet", "--model", model, "--device", "abacus", "--threads", "1"});
+  CHECK(unknown.status == 2);
+  CHECK(unknown.err.find("openmp-1") != std::string::npos);
+  CHECK(run({"estimate", "lenet", "--model", model, "--batch", "0"}).status == 2);
+  CHECK(run({"estimate"}).status == 2);
+}
+
+TEST_CASE("reproduce time-estimator: a small one, killed and resumed", "[estimate]")
+{
+  Folder const folder;
+  std::string const out = folder / "run";
+  std::vector<std::string> const words{"reproduce", "time-estimator", "--scale", "smoke", "--networks", "16", "--seeds",
+                                       "1",         "--pool",         "60",      "--out", out};
+  auto dry = words;
+  dry.emplace_back("--dry-run");
+  CHECK(run(dry).status == 0);
+  CHECK_FALSE(fs::exists(out));
+  Process cut(words);
+  while (cut.running() && !fs::exists(out + "/openmp-1/pool.jsonl"))
+    sleep_ms(2);
+  cut.signal(SIGKILL);
+  cut.wait();
+  auto const done = run(words);
+  INFO(done.err);
+  REQUIRE(done.status == 0);
+  auto reader = CsvReader::open(out + "/strategies.csv");
+  int rows = 0;
+  while (reader.next()) {
+    ++rows;
+    CHECK(reader.number(reader.column("MAPE %")) > 0);
+  }
+  CHECK(rows == 3 * 3 * 3 * 2); // arms, estimators, test sets, budgets
+  auto const report = read(out + "/accuracy.csv");
+  CHECK(report.find("layer-sum") != std::string::npos);
+  REQUIRE(run(words).status == 0);
+  CHECK(read(out + "/accuracy.csv") == report); // the same timings, the same fits
 }
