@@ -18,8 +18,38 @@ bool dominates(std::span<double const> left, std::span<double const> right)
   return better;
 }
 
+namespace {
+
+/// Two objectives: in ascending order nothing is dominated by what comes later, and whether a front dominates a
+/// solution is decided by the least second objective that the front has so far, which grows from front to front.
+std::vector<int> sort_two(Objectives const& objectives)
+{
+  std::vector<std::size_t> order(objectives.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return objectives[a] < objectives[b]; });
+  std::vector<int> front(objectives.size(), 0);
+  std::vector<double> least; // second objective, by front
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    auto const& now = objectives[order[i]];
+    if (i > 0 && objectives[order[i - 1]] == now) { // equal ones do not dominate each other
+      front[order[i]] = front[order[i - 1]];
+      continue;
+    }
+    auto const place = std::upper_bound(least.begin(), least.end(), now[1]);
+    front[order[i]] = static_cast<int>(place - least.begin());
+    if (place == least.end())
+      least.push_back(now[1]);
+    else
+      *place = now[1];
+  }
+  return front;
+}
+
+} // namespace
+
 std::vector<int> non_dominated_sort(Objectives const& objectives)
 {
+  if (!objectives.empty() && objectives[0].size() == 2) return sort_two(objectives);
   std::size_t const count = objectives.size();
   std::vector<int> front(count, 0), dominators(count, 0);
   std::vector<std::vector<std::size_t>> dominated(count);
