@@ -201,7 +201,52 @@ def ensemble_runtime() -> list[str]:
     return table(["plan", "samples/s", "/ fluid", "/ segments", "/ best baseline", "p50 ms", "p95 ms", "p99 ms"], lines)
 
 
-TABLES = {"ensemble-planner": ensemble_planner, "ensemble-runtime": ensemble_runtime,
+def estimator_accuracy() -> list[str]:
+    chosen = ("paper-mlp, short", "paper-mlp, rich", "log-linear, rich", "nnls-roofline, rich", "trees-ratio, physics", "ensemble5, physics", "li-linear, rich",
+              "neusight-u, physics", "layer-sum, physics", "nasturtium, physics")
+    found = {(r["estimator"], r["test set"][:1]): r for r in rows("time-estimator/laptop/accuracy.csv")}
+    cell = lambda method, test, column, digits: number(found[method, test][column], digits)
+    return table(["estimator", "(a) MAPE %", "p90 %", "Spearman", "(b) MAPE %", "p90 %", "(c) MAPE %", "p90 %"],
+                 [[m, cell(m, "a", "MAPE %", 1), cell(m, "a", "p90 %", 1), cell(m, "a", "Spearman", 3), cell(m, "b", "MAPE %", 1),
+                   cell(m, "b", "p90 %", 1), cell(m, "c", "MAPE %", 1), cell(m, "c", "p90 %", 1)] for m in chosen])
+
+
+def estimator_strategies() -> list[str]:
+    found = {(r["generator"], r["strategy"], r["estimator"], r["budget"]): r for r in rows("time-estimator/laptop/strategies.csv") if r["test set"].startswith("a")}
+    def cell(key: tuple[str, str], method: str, budget: str) -> str:
+        r = found[*key, method, budget]
+        if not r["minus random"]:
+            return number(r["MAPE %"], 1)
+        return f"{number(r['MAPE %'], 1)} ({float(r['minus random']):+.1f}; {float(r['95 % low']):+.1f} to {float(r['95 % high']):+.1f})"
+    keys = list(dict.fromkeys(k[:2] for k in found))
+    return table(["generator", "strategy", "paper-mlp, short", "equal seconds", "paper-mlp, rich", "nasturtium"],
+                 [[*key, cell(key, "paper-mlp, short", "count"), cell(key, "paper-mlp, short", "seconds"), cell(key, "paper-mlp, rich", "count"),
+                   cell(key, "nasturtium, physics", "count")] for key in keys], 2)
+
+
+def copied(name: str, columns: list[str], digits: list[int], text_columns: int = 1, keep=lambda row: True):
+    """A table of results/ with some of its columns."""
+    def made() -> list[str]:
+        return table([c.rstrip() for c in columns], [[r[c] if d < 0 else number(r[c], d) for c, d in zip(columns, digits)] for r in rows(name) if keep(r)], text_columns)
+    return made
+
+
+PUBLIC = ["method", "MAPE %", "reference", "median %", "p90 %", "p99 %", "RMSE ms", "Spearman"]
+HELD_OUT = ["held out", "method", "transfer", "probes", "MAPE %", "reference", "p90 %", "Spearman"]
+ESTIMATOR = {
+    "estimator-accuracy": estimator_accuracy, "estimator-strategies": estimator_strategies,
+    **{f"estimator-{kind}-random": copied(f"time-estimator/public/{kind}-random.csv", PUBLIC, [-1, 1, 1, 1, 1, 1, 3, 4]) for kind in ("convolution", "dense")},
+    **{f"estimator-{kind}-held-out": copied(f"time-estimator/public/{kind}-held-out.csv", HELD_OUT, [-1, -1, -1, 0, 1, 1, 1, 4], 3) for kind in ("convolution", "dense")},
+    "estimator-families": copied("time-estimator/laptop/families.csv", ["family", "networks", "random only: MAPE %", "bias %", "in 90 %", "warned %", "with other families: MAPE %"], [-1, 0, 1, 1, 0, 0, 1]),
+    "estimator-intervals": copied("time-estimator/laptop/intervals.csv", ["test set", "interval %", "covered %", "width / estimate", "warned %"], [-1, 0, 1, 2, 1]),
+    "estimator-wall-time": copied("time-estimator/laptop/wall_time.csv", ["test set", "risk %", "killed %", "over-ask"], [-1, 1, 1, 2]),
+    "estimator-backfill": copied("time-estimator/laptop/backfill.csv", ["rule", "mean wait h", "bounded slowdown", "killed %", "over-ask", "utilisation %"], [-1, 2, 1, 2, 2, 1]),
+    "estimator-memory": copied("time-estimator/laptop/memory.csv", ["model", "networks", "MAPE %", "worst under %", "under by > 5 %", "above margin %"], [-1, 0, 2, 1, 0, 1]),
+    "estimator-transfer": copied("time-estimator/laptop/transfer.csv", ["from", "to", "probes", "MAPE %", "p90 %", "Spearman"], [-1, -1, 0, 1, 1, 3], 2),
+    "estimator-cost": copied("time-estimator/laptop/cost.csv", ["estimator", "fit s", "us/query"], [-1, 1, 1]),
+}
+
+TABLES = {**ESTIMATOR, "ensemble-planner": ensemble_planner, "ensemble-runtime": ensemble_runtime,
           "selection": selection, "demo": demo, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
           "transfer-scores": transfer_scores, "transfer-full": transfer_full, "transfer-controls": transfer_controls,
           "transfer-cost": transfer_cost, "transfer-ranks": transfer_ranks, "together": together}
