@@ -18,7 +18,7 @@ namespace nasturtium::cli {
 namespace {
 
 constexpr std::array verbs{
-    Verb{"demo", "Search on Fashion-MNIST with and without prediction, and write a report", demo},
+    Verb{"demo", "A Fashion-MNIST search with and without prediction, as a page", demo},
     Verb{"train", "Train one network, or a population of them, on a data set", train},
     Verb{"evaluate", "Loss and accuracy of trained weights on a split of a data set", evaluate},
     Verb{"search", "Look for good networks in a space, with early stopping by prediction", search},

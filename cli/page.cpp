@@ -100,7 +100,7 @@ void Page::table(std::vector<std::string> const& titles, std::vector<std::vector
                  std::vector<bool> const& numeric)
 {
   auto const side = [&](std::size_t column) { return numeric.at(column) ? " class=\"n\"" : ""; };
-  bool const dense = titles.size() > 7; // smaller letters before anything is cut off
+  bool const dense = titles.size() > 6; // smaller letters before anything is cut off
   m_body += std::string("<div class=\"scroll\"><table") + (dense ? " class=\"dense\"" : "") + ">\n<thead><tr>";
   for (std::size_t i = 0; i < titles.size(); ++i)
     m_body += std::string("<th scope=\"col\"") + side(i) + ">" + escape_markup(titles[i]) + "</th>";

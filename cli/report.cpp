@@ -49,10 +49,7 @@ int report(Invocation const& call)
   std::vector<std::string> runs;
   std::string out = "report";
   bool as_json = false;
-  VerbParser parser("report",
-                    "Writes the tables (CSV, Markdown, LaTeX), figures (SVG) and page of finished experiments again "
-                    "from their report.json: the same bytes.",
-                    examples);
+  VerbParser parser("report", "Tables, figures and a page of finished experiments, written again.", examples);
   parser->add_option("RUN", runs, "Folders of nasturtium reproduce, or one above them")->required()->type_name("DIR");
   parser->add_option("--out", out, "Folder to write: index.html, and a folder for each run")
       ->capture_default_str()

@@ -253,7 +253,7 @@ int reproduce_time_estimator(Invocation const& call)
   std::vector<int> devices;
   bool dry_run = false, as_json = false;
   VerbParser parser("reproduce time-estimator",
-                    "How long a training step takes, with training sets drawn or evolved (Pinel et al.).",
+                    "How long a training step takes, from drawn or evolved networks (Pinel et al.).",
                     estimator_examples);
   CLI::App& app = parser.app();
   app.add_option("--scale", scale, "smoke: a minute; laptop: an hour; node: a GPU; paper: more networks")

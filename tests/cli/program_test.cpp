@@ -109,6 +109,10 @@ TEST_CASE("help: every verb explains itself with examples and fits 80 columns")
                                                                                     {"predict", "--help"},
                                                                                     {"transfer", "--help"},
                                                                                     {"transfer", "match", "--help"},
+                                                                                    {"estimate", "--help"},
+                                                                                    {"estimate", "fit", "--help"},
+                                                                                    {"report", "--help"},
+                                                                                    {"reproduce", "--help"},
                                                                                     {"demo", "--help"}}) {
     ::setenv("COLUMNS", "80", 1);
     auto const result = run(call);
