@@ -78,10 +78,10 @@ public:
   {
     if constexpr (!impl::has_cores<ExecSpace>()) {
       auto const count = static_cast<std::size_t>(options.batch * m_sample_size);
-      m_bytes = {Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string("nasturtium::predictor::bytes")),
-                 count};
-      m_values = {Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string("nasturtium::predictor::values")),
-                  count};
+      m_bytes = decltype(m_bytes)(
+          Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string("nasturtium::predictor::bytes")), count);
+      m_values = decltype(m_values)(
+          Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string("nasturtium::predictor::values")), count);
     }
     m_network.load(weights);
     m_exec.fence("nasturtium::predictor: ready");
