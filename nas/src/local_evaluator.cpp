@@ -38,6 +38,7 @@ JobResult train_job(Job job, nn::TrainerOptions const& trainer, datasets::Datase
   candidate.options = std::move(job.options);
   candidate.initial_weights = std::move(job.initial_weights);
   candidate.frozen = std::move(job.frozen);
+  candidate.resume_from = std::move(job.resume_from);
   candidate.listeners = {&reporter};
   auto results = nn::train(trainer, std::span<nn::Candidate const>(&candidate, 1), dataset, interrupted);
   return {job.id, std::move(results.front())};

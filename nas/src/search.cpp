@@ -563,15 +563,7 @@ json::Value to_json(SearchConfig const& config)
   object["format"] = "nasturtium-search";
   object["version"] = 1;
   object["space"] = config.space;
-  json::Object task;
-  task["height"] = config.task.input.height;
-  task["width"] = config.task.input.width;
-  task["channels"] = config.task.input.channels;
-  if (config.task.regression > 0)
-    task["regression"] = config.task.regression;
-  else
-    task["classes"] = config.task.classes;
-  object["task"] = std::move(task);
+  object["task"] = to_json(config.task);
   json::Object algorithm;
   algorithm["name"] = config.settings.algorithm;
   algorithm["evaluations"] = config.settings.evaluations;
@@ -600,17 +592,7 @@ SearchConfig parse_search_config(json::Value const& value, std::string const& so
   json::check_format(reader, "nasturtium-search", 1);
   SearchConfig config;
   config.space = reader.string("space");
-  auto task = reader.object("task");
-  config.task.input.height = static_cast<int>(task.integer("height", 1, most_int));
-  config.task.input.width = static_cast<int>(task.integer("width", 1, most_int));
-  config.task.input.channels = static_cast<int>(task.integer("channels", 1, most_int));
-  if (task.has("regression")) {
-    config.task.classes = 0;
-    config.task.regression = static_cast<int>(task.integer("regression", 1, most_int));
-  } else {
-    config.task.classes = static_cast<int>(task.integer("classes", 2, most_int));
-  }
-  task.finish();
+  config.task = parse_task(reader.object("task"));
   auto algorithm = reader.object("algorithm");
   auto& settings = config.settings;
   settings.algorithm = algorithm.string("name");

@@ -5,6 +5,7 @@
 #include <nasturtium/core/error.hpp>
 
 #include <array>
+#include <limits>
 
 namespace nasturtium::nas {
 
@@ -44,7 +45,7 @@ std::vector<std::string> space_names()
   return names;
 }
 
-std::unique_ptr<SearchSpace> make_space(std::string const& name, Task const& task)
+void check(Task const& task)
 {
   nn::spec::Shape const& input = task.input;
   require(input.height >= 1 && input.width >= 1 && input.channels >= 1, "task: field 'input' must be positive, got ",
@@ -52,6 +53,41 @@ std::unique_ptr<SearchSpace> make_space(std::string const& name, Task const& tas
   require(task.regression >= 0 && (task.regression == 0 || task.classes == 0),
           "task: either 'classes' or 'regression', got ", task.classes, " and ", task.regression);
   require(task.regression > 0 || task.classes >= 2, "task: field 'classes' must be at least 2, got ", task.classes);
+}
+
+json::Object to_json(Task const& task)
+{
+  json::Object object;
+  object["height"] = task.input.height;
+  object["width"] = task.input.width;
+  object["channels"] = task.input.channels;
+  if (task.regression > 0)
+    object["regression"] = task.regression;
+  else
+    object["classes"] = task.classes;
+  return object;
+}
+
+Task parse_task(json::Reader reader)
+{
+  constexpr auto most_int = std::numeric_limits<int>::max();
+  Task task;
+  task.input.height = static_cast<int>(reader.integer("height", 1, most_int));
+  task.input.width = static_cast<int>(reader.integer("width", 1, most_int));
+  task.input.channels = static_cast<int>(reader.integer("channels", 1, most_int));
+  if (reader.has("regression")) {
+    task.classes = 0;
+    task.regression = static_cast<int>(reader.integer("regression", 1, most_int));
+  } else {
+    task.classes = static_cast<int>(reader.integer("classes", 2, most_int));
+  }
+  reader.finish();
+  return task;
+}
+
+std::unique_ptr<SearchSpace> make_space(std::string const& name, Task const& task)
+{
+  check(task);
   std::string known;
   for (Entry const& entry : spaces) {
     if (entry.name == name) return entry.make(task);

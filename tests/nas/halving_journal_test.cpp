@@ -18,6 +18,7 @@
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <set>
 #include <thread>
@@ -74,6 +75,14 @@ std::vector<std::string> lines_of(std::string const& path)
   return lines;
 }
 
+/// Without the care for the disk that takes most of the time of write_file; as a new file, because some file systems
+/// wait for the disk where an old one is cut.
+void put(std::string const& path, std::string const& text)
+{
+  std::filesystem::remove(path);
+  std::ofstream(path, std::ios::binary) << text;
+}
+
 std::string joined(std::vector<std::string> const& lines, std::size_t count)
 {
   std::string text;
@@ -109,8 +118,6 @@ std::vector<std::pair<HalvingPreset, RankRule>> const variants{
 
 TEST_CASE("halving journal: a record is what the format says", "[halving]")
 {
-  CHECK(crc32("123456789") == 0xCBF43926U);
-  CHECK(crc32("") == 0);
   test::TemporaryFolder const place;
   HalvingJournal journal(place / "journal", settings_of(HalvingPreset::asha_promote, RankRule::loss, 3), Sync::yes);
   journal.apply({.worker = 2});
@@ -131,7 +138,7 @@ TEST_CASE("halving journal: cut at any byte, it is replayed, and all that follow
 {
   test::TemporaryFolder const place;
   for (auto const& [preset, rank] : variants) {
-    auto const settings = settings_of(preset, rank, 15);
+    auto const settings = settings_of(preset, rank, 11);
     for (int const workers : {1, 3}) {
       std::string const path = place / "whole";
       std::filesystem::remove(path);
@@ -144,7 +151,7 @@ TEST_CASE("halving journal: cut at any byte, it is replayed, and all that follow
         std::string text = joined(lines, kept);
         if (kept < lines.size()) text += lines[kept].substr(0, kept * 7 % lines[kept].size()); // torn
         std::string const cut = place / "cut";
-        write_file(cut, text);
+        put(cut, text);
         HalvingJournal again(cut, settings, Sync::no);
         // The events that were to come, as they came.
         std::size_t events = 0;
@@ -168,7 +175,7 @@ TEST_CASE("halving journal: killed at any event, one worker makes the decisions 
 {
   test::TemporaryFolder const place;
   for (auto const& [preset, rank] : variants) {
-    auto const settings = settings_of(preset, rank, 15);
+    auto const settings = settings_of(preset, rank, 11);
     std::string const path = place / "whole", cut = place / "cut";
     std::filesystem::remove(path);
     HalvingJournal whole(path, settings, Sync::no);
@@ -178,7 +185,7 @@ TEST_CASE("halving journal: killed at any event, one worker makes the decisions 
     for (std::size_t kept = 1; kept <= lines.size(); ++kept) {
       for (bool const checkpoint : {false, true}) { // written before the kill, or not
         INFO(name(preset) << ", " << kept << " lines, checkpoint " << checkpoint);
-        write_file(cut, joined(lines, kept));
+        put(cut, joined(lines, kept));
         HalvingJournal again(cut, settings, Sync::no);
         auto const events = recovery(again.halving(), [&](int trial, int rung) -> std::optional<double> {
           if (!checkpoint) return std::nullopt;
@@ -268,7 +275,7 @@ TEST_CASE("halving journal: another halving, and an edited record, are refused b
   std::snprintf(digits.data(), 9, "%08x", crc32(json::compact(object)));
   object["crc"] = digits;
   *resume = json::compact(object) + "\n";
-  write_file(path, joined(edited, edited.size()));
+  put(path, joined(edited, edited.size()));
   auto const message = error_of([&] { HalvingJournal(path, settings, Sync::no); });
   CHECK(
       message.starts_with(concat(path, ": record ", number, ": resume of trial ", trial + 1, " to rung 1 by worker ")));
@@ -276,14 +283,14 @@ TEST_CASE("halving journal: another halving, and an edited record, are refused b
   // A bit that changed.
   edited = lines;
   edited[5][edited[5].find("value") + 9] ^= 1;
-  write_file(path, joined(edited, edited.size()));
+  put(path, joined(edited, edited.size()));
   CHECK(error_of([&] {
           HalvingJournal(path, settings, Sync::no);
         }).starts_with(path + ": record 5: is damaged: field 'crc'"));
   // A line that is gone.
   edited = lines;
   edited.erase(edited.begin() + 4);
-  write_file(path, joined(edited, edited.size()));
+  put(path, joined(edited, edited.size()));
   CHECK(error_of([&] { HalvingJournal(path, settings, Sync::no); }) ==
         path + ": record 4: field 'sequence' must be 4, got 5");
 }
@@ -299,8 +306,8 @@ TEST_CASE("halving journal: of damaged bytes it takes nothing but records that w
   std::string const good = read_file(path);
   test::Random random(17);
   int refused = 0;
-  for (int i = 0; i < 400; ++i) {
-    write_file(path, test::mutated(good, random));
+  for (int i = 0; i < 200; ++i) {
+    put(path, test::mutated(good, random));
     try {
       HalvingJournal const again(path, settings, Sync::no);
       auto const found = lines_of(path); // what it goes on behind; an action may have been written again
@@ -312,5 +319,5 @@ TEST_CASE("halving journal: of damaged bytes it takes nothing but records that w
       REQUIRE(std::string(error.what()).find(path) == 0);
     }
   }
-  CHECK(refused > 200);
+  CHECK(refused > 100);
 }

@@ -23,6 +23,7 @@ struct Job
   nn::TrainOptions options;
   std::shared_ptr<nn::Weights const> initial_weights{}; ///< as nn::Candidate has it; null: from the seed
   std::vector<std::string> frozen{};                    ///< as nn::Candidate has it
+  std::shared_ptr<nn::TrainState const> resume_from{};  ///< as nn::Candidate has it; null: from the start
 };
 
 /// What became of it; failures are results with a status.

@@ -5,6 +5,7 @@
 // trains nothing. A space is one file in nas/src/spaces/ and a line in the table of make_space.
 #pragma once
 
+#include <nasturtium/core/json.hpp>
 #include <nasturtium/nas/random.hpp>
 #include <nasturtium/nn/spec/architecture.hpp>
 
@@ -26,6 +27,11 @@ struct Task
   int classes = 10;   ///< 0: a regression ...
   int regression = 0; ///< ... of so many values
 };
+
+/// Throws Error naming the field and its value for a task that cannot be.
+void check(Task const& task);
+json::Object to_json(Task const& task);
+Task parse_task(json::Reader reader); ///< of the whole object; Error for a field that is none
 
 class SearchSpace
 {
