@@ -228,7 +228,7 @@ std::vector<HalvingBracket> brackets_of(HalvingSettings const& settings)
   check(settings);
   if (settings.preset == HalvingPreset::random_full) return {{{settings.most_epochs}, 0, settings.trials}};
   if (settings.preset == HalvingPreset::hyperband) {
-    auto const pass = hyperband_brackets(settings.least_epochs, settings.most_epochs, settings.eta);
+    auto pass = hyperband_brackets(settings.least_epochs, settings.most_epochs, settings.eta);
     if (settings.trials == 0) return pass;
     std::vector<HalvingBracket> brackets;
     for (int left = settings.trials; left > 0; left -= brackets.back().trials) {
