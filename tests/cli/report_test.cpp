@@ -117,3 +117,22 @@ TEST_CASE("a damaged report.json is an error, never a crash")
   }
   CHECK(errors > 200);
 }
+
+TEST_CASE("nasturtium report: the committed results are what their report.json says, byte by byte")
+{
+  Folder const folder;
+  int files = 0;
+  for (auto const& entry : fs::recursive_directory_iterator(fs::path(NASTURTIUM_SOURCE_DIR) / "results")) {
+    if (entry.path().filename() != "report.json") continue;
+    std::string const source = entry.path().string();
+    std::string const again = folder / std::to_string(files);
+    ReportDocument::parse(json::parse_file(source), source).write(again);
+    for (auto const& made : fs::directory_iterator(again)) {
+      ++files;
+      auto const committed = entry.path().parent_path() / made.path().filename();
+      INFO(committed);
+      CHECK(read(made.path().string()) == read(committed.string()));
+    }
+  }
+  CHECK(files > 50);
+}
