@@ -194,8 +194,11 @@ void StepModel::adapt(Device const& device, std::span<Example const> probes)
 {
   require(!probes.empty(), "a device is added from timings there, none were given");
   std::vector<double> ratios;
-  for (auto const& probe : probes)
+  for (auto const& probe : probes) {
+    require(std::isfinite(probe.seconds) && probe.seconds > 0, "probe ", ratios.size(),
+            ": the time must be positive and finite, got ", shortest(probe.seconds));
     ratios.push_back(std::log(probe.seconds / m_estimator->predict(probe.description, device).seconds));
+  }
   double const scale = std::exp(median(std::move(ratios)));
   for (std::size_t i = 0; i < m_devices.size(); ++i)
     if (m_devices[i].name == device.name) {

@@ -130,6 +130,45 @@ TEST_CASE("a device is added from a few timings there", "[step-model]")
         model.estimate(description, "fast").seconds);
 }
 
+TEST_CASE("probes without a time leave the model as it was", "[step-model]")
+{
+  StepModelOptions options;
+  options.method = "log-linear";
+  auto model = StepModel::fit(made_up(40, cpu, 14), options);
+  auto const before = model.save();
+  Device other = cpu;
+  other.name = "other";
+  std::vector<Example> probes;
+  CHECK(error_of([&] { model.adapt(other, probes); }).find("none were given") != std::string::npos);
+  for (auto const& it : made_up(3, cpu, 15))
+    probes.push_back(it.example);
+  for (double const bad : {0.0, -1.0, std::nan(""), HUGE_VAL}) {
+    probes[1].seconds = bad;
+    CHECK(error_of([&] { model.adapt(other, probes); }).find("probe 1: the time") != std::string::npos);
+    CHECK(model.save() == before);
+  }
+  // A device that is known is probed again: its scale is the new one.
+  probes = {probes[0]};
+  double const known = model.estimate(probes[0].description, "cpu").seconds;
+  probes[0].seconds = 2 * known;
+  model.adapt(cpu, probes);
+  CHECK(model.devices().size() == 1);
+  CHECK(std::abs(model.estimate(probes[0].description, "cpu").seconds / known - 2) < 1e-9);
+}
+
+TEST_CASE("a risk or a level that is none is refused", "[step-model]")
+{
+  StepModelOptions options;
+  options.method = "log-linear";
+  auto const model = StepModel::fit(made_up(40, cpu, 16), options);
+  auto const description = made_up(1, cpu, 17).front().example.description;
+  for (double const bad : {0.0, 1.0, -0.1, std::nan("")}) {
+    CHECK_THROWS_AS(model.limit(description, "cpu", bad), Error);
+    CHECK_THROWS_AS(model.interval(description, "cpu", bad), Error);
+  }
+  CHECK(error_of([&] { (void)model.estimate(description, "gpu"); }).find("cpu") != std::string::npos);
+}
+
 TEST_CASE("what cannot become a model is refused", "[step-model]")
 {
   StepModelOptions options;

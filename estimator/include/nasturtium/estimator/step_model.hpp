@@ -70,7 +70,8 @@ public:
 
   std::vector<Device> const& devices() const { return m_devices; }
   Device const& device(std::string const& name) const;
-  /// Adds a device from a few timings there: constants as probed, one scale for all estimates (section 2.9).
+  /// Adds a device from a few timings there: constants as probed, one scale for all estimates (section 2.9). Throws
+  /// Error for no probes and for times that are not positive and finite; the model is then as before.
   void adapt(Device const& device, std::span<Example const> probes);
   std::string method() const { return m_estimator->name(); }
   std::int64_t trained() const { return m_trained; } ///< networks that it was fitted on
