@@ -49,7 +49,7 @@ public:
     double sum = m_offset;
     for (std::size_t j = 0; j < z.size(); ++j)
       sum += m_weights[j] * z[j];
-    return {.seconds = std::exp(sum)};
+    return {.seconds = std::exp(std::clamp(sum, -30.0, 30.0))}; // a line goes on for ever, times do not
   }
 
   json::Object save() const override

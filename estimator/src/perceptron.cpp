@@ -70,6 +70,8 @@ struct Target
   }
   double in(double value) const { return (value - mean) / deviation; }
   double out(double value) const { return mean + deviation * value; }
+  /// Of a network's answer: far outside of its training it may say anything, but no time is 0 or infinite.
+  double answer(double value) const { return out(std::clamp(value, -8.0, 8.0)); }
 };
 
 /// What the perceptrons share: scaled features, a scaled target, and their JSON.
@@ -194,7 +196,7 @@ public:
 
   Prediction predict(std::span<double const> row, double /*roofline_seconds*/) const override
   {
-    return {.seconds = std::exp(target().out(networks().front()(scaling().single(row)).front()))};
+    return {.seconds = std::exp(target().answer(networks().front()(scaling().single(row)).front()))};
   }
 
 private:
@@ -288,7 +290,7 @@ public:
   Prediction predict(std::span<double const> row, double roofline_seconds) const override
   {
     auto const y = networks().front()(scaling().single(row));
-    auto const seconds = [&](double value) { return roofline_seconds * std::exp(target().out(value)); };
+    auto const seconds = [&](double value) { return roofline_seconds * std::exp(target().answer(value)); };
     return {seconds(y[0]), seconds(y[0] - softplus(y[2])), seconds(y[0] + softplus(y[1]))};
   }
 };
@@ -331,7 +333,7 @@ public:
     auto const z = scaling().single(row);
     double sum = 0, squares = 0;
     for (auto const& network : networks()) {
-      double const value = target().out(network(z).front());
+      double const value = target().answer(network(z).front());
       sum += value;
       squares += value * value;
     }
@@ -373,7 +375,7 @@ public:
 
   Prediction predict(std::span<double const> row, double /*roofline_seconds*/) const override
   {
-    double const seconds = 1e-3 * std::expm1(target().out(networks().front()(scaling().single(row)).front()));
+    double const seconds = 1e-3 * std::expm1(target().answer(networks().front()(scaling().single(row)).front()));
     return {.seconds = std::max(seconds, 0.1 * m_least)}; // log(1 + t) may be predicted below 0
   }
 

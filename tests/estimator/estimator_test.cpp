@@ -7,6 +7,7 @@
 #include <nasturtium/estimator/error_metrics.hpp>
 #include <nasturtium/estimator/estimator.hpp>
 #include <nasturtium/estimator/features.hpp>
+#include <nasturtium/estimator/genome.hpp>
 #include <nasturtium/estimator/regression.hpp>
 
 #include <catch2/catch_approx.hpp>
@@ -21,38 +22,37 @@ using Catch::Approx;
 
 namespace {
 
-Device const here{"here", 2e11, 2e10, 4e-6, 2, 2400, 0};
+Device const here{"here", 2e9, 2e8, 4e-4, 2, 2400, 0}; // steps of milliseconds, which justus-mlp was made for
 
-/// Chains of convolutions and dense layers that take twice their roofline, and what a launch costs.
+/// Random networks on a made-up device whose times are a sum of FLOPs, bytes and launches, with 3 % of noise.
 std::vector<Example> examples(int count, std::uint64_t seed = 5)
 {
-  namespace spec = nn::spec;
+  GeneratorOptions ranges;
+  ranges.max_genes = 8;
+  ranges.sides = {8, 16, 24};
+  ranges.max_filters = 64;
+  ranges.max_log2_batch = 5;
+  ranges.weights.back() = 0.05; // residual additions
+  Random random(seed);
   std::vector<Example> result;
-  for (int i = 0; i < count; ++i) {
-    auto const draw = random_block(seed, Purpose::synthetic, 0, static_cast<std::uint64_t>(i));
-    spec::Architecture network;
-    int const side = 8 << draw.word[0] % 3, blocks = 1 + static_cast<int>(draw.word[1] % 3);
-    network.input = {side, side, 3};
-    network.classes = 10;
-    std::string last = "input";
-    for (int block = 0; block < blocks; ++block) {
-      std::string const id = std::to_string(block);
-      int const filters = 4 << (draw.word[2] >> (4 * block)) % 5;
-      int const kernel = 1 + 2 * static_cast<int>((draw.word[3] >> block) % 3);
-      network.nodes.push_back({"c" + id, spec::Conv2d{.filters = filters, .kernel = {kernel, kernel}}, {last}});
-      network.nodes.push_back({"r" + id, spec::Activation{}, {"c" + id}});
-      last = "r" + id;
-    }
-    network.nodes.push_back({"head", spec::Dense{.units = 10}, {last}});
-    int const batch = 1 << (draw.word[0] >> 8) % 7;
-    Optimiser const optimiser = draw.word[1] >> 16 & 1 ? Optimiser::adam : Optimiser::sgd;
-    Example example{describe({network, batch, optimiser}), here, 0, i};
-    auto const bound = roofline(example.description, here);
-    double const noise = 0.02 * (to_unit_float(draw.word[3]) - 0.5);
-    example.seconds = (2 * (bound.forward + bound.backward + bound.update) + 1.5 * bound.launch_cost) * std::exp(noise);
+  for (auto const& individual : draw("uniform", count, ranges, random)) {
+    Example example{describe(individual.workload), here, 0, static_cast<std::int64_t>(result.size())};
+    double const seconds = 1.7 * step_flops(example.description) / here.peak_flops +
+                           2.2 * step_bytes(example.description) / here.bandwidth +
+                           1.5 * roofline(example.description, here).launch_cost;
+    example.seconds = seconds * std::exp(0.03 * random.normal());
     result.push_back(std::move(example));
   }
   return result;
+}
+
+/// MAPE on these rows of one and the same time for all of them.
+double constant_mape(double seconds, std::vector<Example> const& rows)
+{
+  std::vector<double> measured;
+  for (auto const& row : rows)
+    measured.push_back(row.seconds);
+  return error_metrics(std::vector<double>(measured.size(), seconds), measured).mape;
 }
 
 bool available(std::string const& method)
@@ -85,7 +85,15 @@ bool same(Prediction const& a, Prediction const& b)
 
 TEST_CASE("every method learns, repeats, and predicts the same once saved and loaded", "[estimator]")
 {
-  auto const training = examples(300), test = examples(60, 6);
+  auto const training = examples(200), test = examples(60, 6);
+  // What a constant reaches: any of the test's own times, and the mean of the training's logarithms.
+  double best = HUGE_VAL, middle = 0;
+  for (auto const& row : test)
+    best = std::min(best, constant_mape(row.seconds, test));
+  for (auto const& row : training)
+    middle += std::log(row.seconds) / static_cast<double>(training.size());
+  REQUIRE(best > 0.4);
+  REQUIRE(constant_mape(std::exp(middle), test) > 0.9);
   for (auto const& method : estimator_names()) {
     if (!available(method)) continue;
     INFO(method);
@@ -94,7 +102,7 @@ TEST_CASE("every method learns, repeats, and predicts the same once saved and lo
     CHECK(estimator->name().starts_with(method));
     double const error = mape(*estimator, test);
     INFO(error);
-    CHECK(error < (method == "justus-mlp" ? 0.5 : 0.25)); // dropout asks for more rows than there are here
+    CHECK(error < (method == "justus-mlp" ? 0.7 : 0.35)); // dropout asks for more rows than there are here
     auto const text = estimator->save();
     auto const loaded = load_estimator(text, "test");
     CHECK(loaded->name() == estimator->name());
@@ -114,6 +122,47 @@ TEST_CASE("every method learns, repeats, and predicts the same once saved and lo
 #ifdef NDEBUG
     CHECK(watch.seconds() / 60 < 500e-6); // 100 us are promised; the machine may be busy
 #endif
+  }
+}
+
+TEST_CASE("far outside of the training answers are positive and finite", "[estimator]")
+{
+  std::vector<Description> far;
+  for (auto const& network : nn::spec::zoo_names())
+    for (int const batch : {1, 1 << 16})
+      far.push_back(describe({nn::spec::load_architecture(network), batch, Optimiser::rmsprop}));
+  // Of two small networks alone many features differ by little or not at all: lines through them are steep.
+  auto few = examples(2), more = examples(40);
+  few[1] = few[0];
+  ++few[1].description.parameters;
+  few[1].seconds *= 1.5;
+  auto const outcome = [&](std::string const& method, Level level, std::vector<Example> const& training) {
+    INFO(method << " on " << name(level) << " after " << training.size());
+    auto const estimator = make_estimator(method, level);
+    estimator->fit(training, 1);
+    int bad = 0;
+    for (double const factor : {1e-6, 1.0, 1e6}) {
+      Device device = here;
+      device.peak_flops *= factor;
+      device.bandwidth *= factor;
+      for (auto const& description : far) {
+        auto const [seconds, low, high] = estimator->predict(description, device);
+        bool const positive = seconds > 0 && std::isfinite(seconds);
+        bool const ordered = std::isnan(low) || (0 < low && low <= seconds && seconds <= high && std::isfinite(high));
+        bad += !positive || !ordered;
+      }
+    }
+    CHECK(bad == 0);
+  };
+  auto const regressors = regressor_names();
+  for (auto const& method : estimator_names()) {
+    if (!available(method)) continue;
+    outcome(method, Level::physics, few);
+    outcome(method, Level::physics, more);
+    // The others see descriptions, not a level; "nasturtium" is one of them here.
+    if (method == "nasturtium" || std::find(regressors.begin(), regressors.end(), method) == regressors.end()) continue;
+    for (Level const level : {Level::minimal, Level::brief, Level::rich})
+      outcome(method, level, few);
   }
 }
 
@@ -148,26 +197,45 @@ TEST_CASE("quantiles stand in order around the median", "[estimator]")
 
 TEST_CASE("a warm start goes on from the last weights, and keeps their function under new scales", "[estimator]")
 {
-  auto const all = examples(160);
-  std::span const few = std::span(all).first(80);
-  auto const warm = make_regressor("paper-mlp"), cold = make_regressor("paper-mlp");
   FeatureRows rows;
   rows.names = feature_names(Level::brief);
-  auto const add = [&](Example const& example) {
-    rows.add(features(example.description, here, Level::brief), 1, example.seconds);
+  FeatureRows one = rows;
+  for (auto const& example : examples(160)) {
+    auto const values = features(example.description, here, Level::brief);
+    rows.add(values, 1, example.seconds);
+    if (one.size() == 0) one.add(values, 1, example.seconds);
+  }
+  auto const error = [&](Regressor const& regressor) {
+    std::vector<double> predicted;
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      predicted.push_back(regressor.predict(rows.row(i), 1).seconds);
+    return error_metrics(predicted, rows.seconds).mape;
   };
-  std::for_each(few.begin(), few.end(), add);
+  auto const warm = make_regressor("paper-mlp"), cold = make_regressor("paper-mlp"),
+             loaded = make_regressor("paper-mlp");
   warm->fit(rows, 1);
-  auto const before = warm->save();
-  std::for_each(all.begin() + 80, all.end(), add);
-  warm->fit(rows, 1, true);
-  cold->fit(rows, 1);
-  CHECK(warm->save() != before);
-  CHECK(warm->save() != cold->save());
-  std::vector<double> predicted;
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    predicted.push_back(warm->predict(rows.row(i), 1).seconds);
-  CHECK(error_metrics(predicted, rows.seconds).mape < 0.35);
+  double const before = error(*warm);
+  loaded->load(warm->save(), "test");
+  // One row, whose scales are others, says nothing of the rest: what is known of it comes from the last fit.
+  warm->fit(one, 1, true);
+  loaded->fit(one, 1, true);
+  cold->fit(one, 1);
+  double const after = error(*warm), without = error(*cold);
+  INFO(before << ", then " << after << ", and " << without << " without a start");
+  CHECK(after < before + 0.1);
+  CHECK(without > 2 * after);
+  CHECK(json::pretty(loaded->save()) == json::pretty(warm->save()));
+}
+
+TEST_CASE("another seed is another network", "[estimator]")
+{
+  auto const training = examples(40);
+  for (std::string const method : {"paper-mlp", "quantile-mlp", "neusight-u"}) {
+    auto const one = make_estimator(method, Level::brief), two = make_estimator(method, Level::brief);
+    one->fit(training, 1);
+    two->fit(training, 2);
+    CHECK(one->save() != two->save());
+  }
 }
 
 TEST_CASE("what cannot be learnt from is refused", "[estimator]")
