@@ -196,13 +196,15 @@ Mlp Mlp::load(json::Value const& value, int inputs, int outputs, std::string con
     Layer layer;
     layer.in = static_cast<int>(reader.integer("in", expected, expected));
     layer.out = static_cast<int>(reader.integer("out", 1, 1 << 16));
+    constexpr double largest = std::numeric_limits<float>::max();
     auto const numbers = [&](char const* field, std::size_t count) {
       auto const& array = reader.array(field);
       require(array.size() == count, reader.what(field), " should hold ", count, " numbers, got ", array.size());
       std::vector<float> result;
       result.reserve(count);
       for (auto const& number : array)
-        result.push_back(static_cast<float>(json::to_number(number, reader.what(field))));
+        result.push_back(
+            static_cast<float>(json::to_number(number, reader.what(field), json::between(-largest, largest))));
       return result;
     };
     layer.kernel = numbers("kernel", static_cast<std::size_t>(layer.in) * static_cast<std::size_t>(layer.out));

@@ -199,6 +199,14 @@ public:
     return {.seconds = std::exp(target().answer(networks().front()(scaling().single(row)).front()))};
   }
 
+  void load(json::Value const& model, std::string const& source) override
+  {
+    Perceptron::load(model, source);
+    // A warm start goes on from these layers.
+    std::size_t const layers = networks().front().layers().size();
+    require(layers == ids.size(), source, ": field 'networks' should have ", ids.size(), " layers, got ", layers);
+  }
+
 private:
   static constexpr std::array<char const*, 3> ids{"dense1", "dense2", "dense3"};
 
