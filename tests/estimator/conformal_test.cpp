@@ -101,6 +101,35 @@ TEST_CASE("small classes are merged, and too few rows promise nothing", "[confor
   CHECK_THROWS_AS(Conformal(few.predictions, std::span(few.seconds).first(3)), Error);
 }
 
+TEST_CASE("calibration rows and blocks without a time are refused", "[conformal]")
+{
+  double const inf = std::numeric_limits<double>::infinity();
+  std::vector<Prediction> const good(3, {1, 0.5, 2});
+  std::vector<double> const seconds(3, 1);
+  LogNormal const prior{0, 0.1};
+  for (double const bad : {0.0, -1.0, inf, std::nan("")}) {
+    auto predictions = good;
+    predictions[1].seconds = bad;
+    CHECK_THROWS_AS(Conformal(predictions, seconds), Error);
+    auto times = seconds;
+    times[1] = bad;
+    CHECK_THROWS_AS(Conformal(good, times), Error);
+    CHECK_THROWS_AS(refine(prior, times), Error);
+  }
+  for (double const bad : {0.0, inf}) {
+    auto predictions = good;
+    predictions[1].q90 = bad;
+    CHECK_THROWS_AS(Conformal(predictions, seconds), Error);
+  }
+  for (double const bad : {0.0, 1.0, -0.5, std::nan("")}) {
+    CHECK_THROWS_AS(Conformal(good, seconds).interval(good[0], bad), Error);
+    CHECK_THROWS_AS(Conformal(good, seconds).upper_limit(good[0], bad), Error);
+    CHECK_THROWS_AS(prior.interval(bad), Error);
+  }
+  CHECK_THROWS_AS(refine(prior, -1, 0, 0), Error);
+  CHECK_THROWS_AS(refine(prior, 1, 0, -0.1), Error);
+}
+
 TEST_CASE("quantiles of a method are widened, not replaced", "[conformal]")
 {
   std::vector<Prediction> predictions(99, {1, 0.5, 2});

@@ -78,6 +78,35 @@ TEST_CASE("one scale is the median's, two are the classes', a line is a line", "
   CHECK_THROWS_AS(ProbeScale(ScaleKind::two, x, y), Error);
 }
 
+TEST_CASE("every rule finds a pure scale, and without probes changes nothing", "[transfer]")
+{
+  std::vector<double> predicted, measured;
+  std::vector<bool> bound;
+  for (int i = 0; i < 24; ++i) {
+    predicted.push_back(1e-4 * (1 + i * i));
+    measured.push_back(2.5 * predicted.back());
+    bound.push_back(i % 2 == 0);
+  }
+  std::set<std::string> names;
+  for (ScaleKind const kind : {ScaleKind::one, ScaleKind::two, ScaleKind::affine}) {
+    names.insert(name(kind));
+    INFO(name(kind));
+    for (std::size_t const probes : {std::size_t{1}, std::size_t{5}, predicted.size()}) {
+      std::vector<bool> const classes(bound.begin(), bound.begin() + static_cast<std::ptrdiff_t>(probes));
+      ProbeScale const scale(kind, std::span(predicted).first(probes), std::span(measured).first(probes), classes);
+      for (double const seconds : {1e-6, 1e-3, 10.0}) {
+        CHECK(scale(seconds, true) == Approx(2.5 * seconds));
+        CHECK(scale(seconds, false) == Approx(2.5 * seconds));
+      }
+    }
+    CHECK(ProbeScale(kind, {}, {})(0.3, false) == Approx(0.3));
+    // Probes that are all alike have no slope.
+    std::vector<double> const alike(20, 0.5), twice(20, 1.0);
+    CHECK(ProbeScale(kind, alike, twice, std::vector<bool>(20, true))(3) == Approx(6));
+  }
+  CHECK(names.size() == 3);
+}
+
 TEST_CASE("probes are distinct, and the greedy ones those of the widest spread", "[transfer]")
 {
   auto const drawn = random_probes(30, 12, 4);
