@@ -2,31 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <nasturtium/ensemble/plan_suite.hpp>
 
+#include <nasturtium/core/splitmix.hpp>
+
 #include <algorithm>
 #include <cmath>
 
 namespace nasturtium::ensemble {
 
 namespace {
-
-/// The generator that the reference's problems are defined by (Steele, Lea, Flood, OOPSLA 2014).
-class SplitMix64
-{
-public:
-  explicit SplitMix64(std::uint64_t state) : m_state(state) {}
-
-  double unit()
-  {
-    m_state += 0x9E3779B97F4A7C15u;
-    std::uint64_t z = m_state;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
-  }
-
-private:
-  std::uint64_t m_state;
-};
 
 struct CostModel
 {
@@ -48,7 +31,7 @@ std::vector<PlanSuite> const& plan_suites()
 
 PlanningProblem suite_problem(PlanSuite const& suite, std::uint64_t seed)
 {
-  SplitMix64 random(seed);
+  SplitMix random(seed);
   PlanningProblem problem;
   problem.batches = {8, 32, 128};
   std::vector<CostModel> models;

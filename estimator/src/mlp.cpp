@@ -2,9 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "mlp.hpp"
 
-#include "draws.hpp"
-
 #include <nasturtium/core/error.hpp>
+#include <nasturtium/core/random.hpp>
 
 #include <Eigen/Dense>
 
@@ -70,7 +69,7 @@ public:
   }
 
   /// Sum of the items' losses.
-  double forward(std::span<std::size_t const> items, MlpLoss const& loss, double dropout, Draws* draws)
+  double forward(std::span<std::size_t const> items, MlpLoss const& loss, double dropout, RandomStream* draws)
   {
     auto const width = static_cast<std::size_t>(m_mlp.inputs());
     std::size_t count = 0;
@@ -92,7 +91,7 @@ public:
       out = out.cwiseMax(0.0F);
       if (draws != nullptr && dropout > 0 && l + 2 == layers.size())
         for (Eigen::Index i = 0; i < out.size(); ++i)
-          out.data()[i] *= draws->unit() < dropout ? 0.0F : static_cast<float>(1 / (1 - dropout));
+          out.data()[i] *= draws->uniform() < dropout ? 0.0F : static_cast<float>(1 / (1 - dropout));
     }
     auto& output = m_values.back();
     m_gradient.resize(output.rows(), output.cols());
@@ -141,7 +140,7 @@ Mlp::Mlp(std::vector<int> const& widths, std::uint64_t seed)
 {
   for (std::size_t l = 0; l + 1 < widths.size(); ++l) {
     Layer layer{widths[l], widths[l + 1], {}, {}};
-    Draws draws(seed, Purpose::weights, static_cast<std::uint32_t>(l));
+    RandomStream draws(seed, static_cast<std::uint32_t>(l), Purpose::weights);
     layer.kernel.resize(static_cast<std::size_t>(layer.in) * static_cast<std::size_t>(layer.out));
     for (float& value : layer.kernel)
       value = static_cast<float>(draws.normal() * std::sqrt(2.0 / layer.in));
@@ -239,12 +238,12 @@ void train(Mlp& mlp, std::span<float const> rows, std::span<std::size_t const> f
   for (auto const& layer : mlp.layers())
     parameters += layer.kernel.size() + layer.bias.size();
   Adam adam(parameters, options.rate);
-  Draws dropout(seed, Purpose::dropout);
+  RandomStream dropout(seed, 0, Purpose::dropout);
   Mlp best = mlp;
   double least = std::numeric_limits<double>::infinity();
   auto const batch = static_cast<std::size_t>(options.batch);
   for (int epoch = 0, since = 0; epoch < options.epochs && since < options.patience; ++epoch) {
-    Draws(seed, Purpose::shuffle, static_cast<std::uint32_t>(epoch)).shuffle(training);
+    RandomStream(seed, static_cast<std::uint32_t>(epoch), Purpose::shuffle).shuffle(training);
     for (std::size_t begin = 0; begin < training.size(); begin += batch) {
       auto const part = std::span(training).subspan(begin, std::min(batch, training.size() - begin));
       pass.forward(part, loss, options.dropout, &dropout);

@@ -3,12 +3,12 @@
 //
 // Methods on perceptrons: the reference's initial design on the project's own trainer; quantiles, an ensemble and the
 // network of Justus et al. on the small one of this folder.
-#include "draws.hpp"
 #include "methods.hpp"
 #include "mlp.hpp"
 #include "scaling.hpp"
 
 #include <nasturtium/core/error.hpp>
+#include <nasturtium/core/random.hpp>
 #include <nasturtium/nn/trainer.hpp>
 
 #include <algorithm>
@@ -319,7 +319,7 @@ public:
     auto const all = standardised(rows, scaling());
     auto const columns = static_cast<std::size_t>(width());
     for (std::uint32_t member = 0; member < 5; ++member) {
-      Draws draws(seed, Purpose::bootstrap, member);
+      RandomStream draws(seed, member, Purpose::bootstrap);
       std::vector<float> values;
       std::vector<double> drawn(rows.size());
       std::vector<std::int64_t> lineage(rows.size());

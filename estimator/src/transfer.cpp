@@ -3,12 +3,12 @@
 #include <nasturtium/estimator/transfer.hpp>
 
 #include "boosted.hpp"
-#include "draws.hpp"
 #include "methods.hpp"
 #include "scaling.hpp"
 
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/core/number.hpp>
+#include <nasturtium/core/random.hpp>
 #include <nasturtium/core/statistics.hpp>
 
 #include <Eigen/Dense>
@@ -69,7 +69,7 @@ double ProbeScale::operator()(double predicted, bool compute_bound) const
 std::vector<std::size_t> random_probes(std::size_t pool, std::size_t count, std::uint64_t seed)
 {
   require(count <= pool, count, " probes cannot be chosen among ", pool);
-  auto order = Draws(seed, Purpose::split).permutation(pool);
+  auto order = RandomStream(seed, 0, Purpose::split).permutation(pool);
   order.resize(count);
   return order;
 }

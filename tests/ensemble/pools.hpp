@@ -4,39 +4,16 @@
 // The pools that the selection's golden values are known of.
 #pragma once
 
+#include <nasturtium/core/splitmix.hpp>
 #include <nasturtium/ensemble/prediction_pool.hpp>
 
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <numbers>
 #include <string>
 #include <vector>
 
 namespace nasturtium::test {
-
-/// splitmix64, and the numbers that are made of it: uniform of one output, normal of two.
-class SplitMix
-{
-public:
-  explicit SplitMix(std::uint64_t seed) : m_state(seed) {}
-  std::uint64_t operator()()
-  {
-    std::uint64_t z = m_state += 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-  }
-  double uniform() { return static_cast<double>((*this)() >> 11) * 0x1p-53; }
-  double normal()
-  {
-    double const u = uniform(), v = uniform();
-    return std::sqrt(-2 * std::log(1 - u)) * std::cos(2 * std::numbers::pi * v);
-  }
-
-private:
-  std::uint64_t m_state;
-};
 
 /// Generator B: 14 classifiers of 10 classes, cost 1 to 30; `samples` of select and check together, 10,000 of test.
 inline ensemble::PredictionPool generated_pool(std::uint64_t seed, int samples, int test_samples = 10000)
@@ -50,16 +27,16 @@ inline ensemble::PredictionPool generated_pool(std::uint64_t seed, int samples, 
   ensemble::PredictionPool pool;
   std::vector<Classifier> classifiers;
   for (int m = 0; m < models; ++m) {
-    double const v = random.uniform();
+    double const v = random.unit();
     double const skill = 1.6 + 1.2 * v + 0.25 * random.normal();
-    classifiers.push_back({skill, 1 + 1.5 * random.uniform()});
+    classifiers.push_back({skill, 1 + 1.5 * random.unit()});
     pool.models.push_back({"m" + std::to_string(m), {{"cost", std::pow(30, v)}}});
   }
   auto const split = [&](int count) {
     std::vector<std::int32_t> labels;
     std::vector<std::vector<double>> all(models);
     for (int i = 0; i < count; ++i) {
-      auto const label = static_cast<std::int32_t>(10 * random.uniform());
+      auto const label = static_cast<std::int32_t>(10 * random.unit());
       labels.push_back(label);
       std::array<double, classes> shared{}, z{};
       for (double& e : shared)

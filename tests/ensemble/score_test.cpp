@@ -46,7 +46,7 @@ ProbabilityMatrix random_matrix(std::uint64_t seed, std::vector<double>& p, std:
       sum += value = std::exp(2 * random.normal());
     for (double const value : row)
       p.push_back(value / sum);
-    labels.push_back(static_cast<std::int32_t>(4 * random.uniform()));
+    labels.push_back(static_cast<std::int32_t>(4 * random.unit()));
   }
   return {p, 4, labels};
 }
@@ -55,8 +55,8 @@ ProbabilityMatrix random_matrix(std::uint64_t seed, std::vector<double>& p, std:
 
 TEST_CASE("splitmix64: the known outputs", "[selection]")
 {
-  CHECK(SplitMix(0)() == 16294208416658607535ull);
-  CHECK(SplitMix(1)() == 10451216379200822465ull);
+  CHECK(SplitMix(0).next() == 16294208416658607535ull);
+  CHECK(SplitMix(1).next() == 10451216379200822465ull);
 }
 
 TEST_CASE("scores: the models of the small pool", "[selection]")

@@ -379,7 +379,7 @@ TEST_CASE("fronts: the filter keeps what nobody dominates", "[selection]")
   for (int round = 0; round < 50; ++round) {
     std::vector<Choice> all;
     for (int i = 0; i < 40; ++i)
-      all.push_back({{{i, 1}}, std::floor(8 * random.uniform()), std::floor(8 * random.uniform()) / 4, ""});
+      all.push_back({{{i, 1}}, std::floor(8 * random.unit()), std::floor(8 * random.unit()) / 4, ""});
     std::set<int> expected;
     std::set<std::pair<double, double>> seen;
     for (auto const& a : all) {

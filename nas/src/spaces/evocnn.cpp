@@ -309,7 +309,7 @@ private:
       switch (random.below(3)) {
       case 0: {
         std::ptrdiff_t const offset = place == 0 ? random.below(2) : 1;
-        result.insert(at + offset, random_unit(random.below(types), random));
+        result.insert(at + offset, random_unit(random.below(int{types}), random));
         break;
       }
       case 1:
