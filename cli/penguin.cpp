@@ -61,11 +61,6 @@ private:
   Progress m_progress;
 };
 
-std::string short_name(std::string const& dataset)
-{
-  return dataset.substr(0, dataset.find(':'));
-}
-
 nas::SearchConfig config_of(PenguinCell const& cell, PenguinPlan const& plan, datasets::Dataset const& dataset,
                             DataChoice const& data, std::string const& predictor, nn::BackendKind backend)
 {

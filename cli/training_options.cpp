@@ -168,6 +168,11 @@ DataChoice parse_data_choice(json::Value const& value, std::string const& where)
   return choice;
 }
 
+std::string short_name(std::string const& dataset)
+{
+  return dataset.substr(0, dataset.find(':'));
+}
+
 void check_fits(nn::spec::Architecture const& architecture, datasets::Dataset const& dataset, std::string const& source)
 {
   auto const shape = [](int height, int width, int channels) { return concat(height, " x ", width, " x ", channels); };

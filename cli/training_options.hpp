@@ -36,6 +36,9 @@ struct DataChoice
 json::Value to_json(DataChoice const& choice);
 DataChoice parse_data_choice(json::Value const& value, std::string const& where);
 
+/// "cifar10" of "cifar10:TRAIN:TEST": a data set as titles and folders name it.
+std::string short_name(std::string const& dataset);
+
 /// Throws Error naming `source` where the architecture does not fit the data.
 void check_fits(nn::spec::Architecture const& architecture, datasets::Dataset const& dataset,
                 std::string const& source);

@@ -28,11 +28,6 @@ namespace fs = std::filesystem;
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-std::string short_name(std::string const& dataset)
-{
-  return dataset.substr(0, dataset.find(':'));
-}
-
 Cell cell_of(double value)
 {
   return std::isfinite(value) ? Cell(value) : Cell();
