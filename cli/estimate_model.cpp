@@ -89,6 +89,7 @@ int evolve(EvolveOptions options, Invocation const& call)
   write_file(file("generations.csv"), table.csv());
   auto const archive = read_archive(file("timings.jsonl"));
   write_csv(file("timings.csv"), archive);
+  write_hdf5(file("timings.h5"), archive);
   if (options.programs) {
     create_directories(file("programs"));
     for (std::size_t i = 0; i < archive.samples.size(); ++i) {

@@ -133,6 +133,13 @@ void ReportDocument::plot(std::string name, LinePlot plot, std::string caption)
   m_blocks.emplace_back(NamedPlot{std::move(name), std::move(plot), std::move(caption)});
 }
 
+Table const* ReportDocument::find_table(std::string const& name) const
+{
+  for (auto const& block : m_blocks)
+    if (auto const* const table = std::get_if<NamedTable>(&block); table && table->name == name) return &table->table;
+  return nullptr;
+}
+
 void ReportDocument::add_to(Page& page, int level) const
 {
   for (auto const& block : m_blocks)

@@ -37,6 +37,9 @@ public:
   void plot(std::string name, LinePlot plot, std::string caption);
   void provenance(Provenance provenance) { m_provenance = std::move(provenance); }
 
+  /// A table by its name; null for none.
+  Table const* find_table(std::string const& name) const;
+
   std::string const& experiment() const { return m_experiment; }
   std::string const& title() const { return m_title; }
 

@@ -141,6 +141,7 @@ TEST_CASE("estimate: from timings to a model to answers", "[estimate]")
   REQUIRE(evolved.status == 0);
   CHECK(read(timings + "/programs/0.py").find("import torch") != std::string::npos);
   CHECK(read(timings + "/generations.csv").find("probe MAPE") != std::string::npos);
+  CHECK(read(timings + "/timings.h5").starts_with("\x89HDF"));
   // The same call has nothing left to time.
   auto const archive = read(timings + "/timings.jsonl");
   REQUIRE(run({"estimate", "evolve", "--strategy", "random", "--networks", "80", "--founders", "80", "--probes", "10",
