@@ -45,6 +45,7 @@ int train(Invocation const& call);
 int evaluate(Invocation const& call);
 int search(Invocation const& call);
 int estimate(Invocation const& call);
+int ensemble(Invocation const& call);
 int reproduce(Invocation const& call);
 int report(Invocation const& call);
 int data_sets(Invocation const& call);

@@ -1,0 +1,47 @@
+// SPDX-FileCopyrightText: nasturtium contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// nasturtium ensemble: from a search to an ensemble that answers requests.
+#include "ensemble.hpp"
+
+namespace nasturtium::cli {
+
+namespace {
+
+constexpr char const* examples = "  nasturtium ensemble COMMAND --help";
+
+struct Command
+{
+  char const* name;
+  char const* summary;
+  int (*run)(Invocation const&);
+};
+
+constexpr std::initializer_list<Command> commands = {
+};
+
+} // namespace
+
+int ensemble(Invocation const& call)
+{
+  for (auto const& command : commands)
+    if (!call.arguments.empty() && call.arguments.front() == command.name) {
+      Invocation inner = call;
+      inner.arguments.erase(inner.arguments.begin());
+      return command.run(inner);
+    }
+  std::string words, summaries, name;
+  for (auto const& command : commands) {
+    words += (words.empty() ? "" : "|") + std::string(command.name);
+    summaries += (summaries.empty() ? "" : "; ") + std::string(command.name) + ": " + command.summary;
+  }
+  VerbParser parser("ensemble", "From a search to an ensemble that answers requests, step by step.", examples);
+  parser->add_option("COMMAND", name, summaries + "; its own options stand behind it")
+      ->required()
+      ->option_text(words + " (required)");
+  parser->allow_extras();
+  if (!parser.parse(call)) return exit_success;
+  fail("ensemble: unknown command ", quoted(name), " (", words, ")");
+}
+
+} // namespace nasturtium::cli
