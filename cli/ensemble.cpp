@@ -8,7 +8,12 @@ namespace nasturtium::cli {
 
 namespace {
 
-constexpr char const* examples = "  nasturtium ensemble COMMAND --help";
+constexpr char const* examples =
+    "  nasturtium ensemble search --dataset fashion-mnist --validation 0.2 --trials 60 --out runs/library\n"
+    "  nasturtium ensemble select runs/library\n"
+    "  nasturtium ensemble plan runs/library --take knee\n"
+    "  nasturtium ensemble serve runs/library --port 8080\n"
+    "  nasturtium ensemble COMMAND --help";
 
 struct Command
 {
@@ -18,6 +23,8 @@ struct Command
 };
 
 constexpr std::initializer_list<Command> commands = {
+    {"search", "successive halving trains networks and keeps all of them in a library", ensemble_search},
+    {"select", "ensembles from cheap to accurate", ensemble_select},
 };
 
 } // namespace

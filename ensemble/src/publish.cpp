@@ -4,6 +4,7 @@
 #include <nasturtium/ensemble/model_library.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
@@ -86,6 +87,8 @@ bool publish_trained(ModelLibrary& library, nn::TrainerOptions const& trainer, L
   auto const evaluation = evaluate(held_out.select, publication.select);
   evaluate(held_out.check, publication.check);
   if (dataset.test.count > 0) evaluate(dataset.test, publication.test);
+  for (auto const* const logits : {&publication.select, &publication.check, &publication.test})
+    if (!std::all_of(logits->begin(), logits->end(), [](float logit) { return std::isfinite(logit); })) return false;
   int const batch = static_cast<int>(std::min<std::int64_t>(batch_size, evaluation.count));
   model.device_costs.push_back(
       {nn::name(trainer.backend), batch, evaluation.seconds * batch / static_cast<double>(evaluation.count), 0});

@@ -164,7 +164,8 @@ LibrarySplits splits_of(datasets::Dataset const& dataset, HeldOut const& held_ou
 
 /// Asks a trained network about all splits and publishes it. Costs that the architecture tells, and the seconds of a
 /// batch, are filled in; of `model` the id, rung, epochs, seed and whether it is paused are taken, and device costs
-/// that it has already. `config`: JSON to keep beside it; empty: the architecture.
+/// that it has already. `config`: JSON to keep beside it; empty: the architecture. False where there is a model of this
+/// id already, and for a network whose logits are not finite somewhere.
 bool publish_trained(ModelLibrary& library, nn::TrainerOptions const& trainer, LibraryModel model,
                      nn::spec::Architecture const& architecture, nn::Weights const& weights,
                      datasets::Dataset const& dataset, HeldOut const& held_out, int batch_size,
