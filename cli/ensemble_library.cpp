@@ -17,34 +17,42 @@
 namespace nasturtium::cli {
 
 HalvingWatcher::HalvingWatcher(std::string const& label, nas::HalvingSearchConfig const& config,
-                               ensemble::ModelLibrary& library, datasets::Dataset const& dataset,
-                               ensemble::HeldOut const& held_out, nn::TrainerOptions const& trainer)
-    : HalvingLibrary(library, dataset, held_out, trainer),
-      m_progress(label, nas::plan(config.halving).epochs, "epochs"), m_best(std::numeric_limits<double>::infinity())
+                               ensemble::HalvingLibrary* library)
+    : m_library(library), m_progress(label, nas::plan(config.halving).epochs, "epochs"),
+      m_best(std::numeric_limits<double>::infinity())
 {
 }
 
-void HalvingWatcher::on_report(int trial, int rung, nn::EpochReport const& report)
+void HalvingWatcher::on_report(int /*trial*/, int /*rung*/, nn::EpochReport const& /*report*/)
 {
-  HalvingLibrary::on_report(trial, rung, report);
-  ++m_epochs_of[trial];
-  m_progress.set(++m_epochs);
+  m_progress.set(m_epochs + ++m_reports);
 }
 
 void HalvingWatcher::on_model(nas::HalvingModel const& model)
 {
-  HalvingLibrary::on_model(model);
-  auto& known = m_epochs_of[model.trial];
-  m_epochs += std::max(0, model.epochs - known); // of an earlier call
-  known = std::max(known, model.epochs);
-  if (model.status == nas::HalvingModel::Status::failed) {
+  using Status = nas::HalvingModel::Status;
+  if (m_library) m_library->on_model(model);
+  int& reached = m_epochs_of[model.trial];
+  int const increment = model.epochs - reached;
+  m_reports = std::max<std::int64_t>(0, m_reports - increment);
+  m_epochs += increment;
+  reached = model.epochs;
+  if (model.status == Status::failed) {
     ++m_failed;
     if (!model.reason.empty()) m_progress.message(concat("trial ", model.trial, ": ", model.reason));
-  } else if (model.loss < m_best) {
-    m_best = model.loss;
+  } else {
+    m_best = std::min(m_best, model.loss);
+    m_moments.push_back({m_epochs, model.loss});
   }
-  m_progress.set(m_epochs, concat(models(), " models", m_failed > 0 ? concat(", ", m_failed, " failed") : "",
-                                  std::isfinite(m_best) ? concat(", least loss ", fixed(m_best, 4)) : ""));
+  m_progress.set(m_epochs + m_reports, note());
+}
+
+std::string HalvingWatcher::note() const
+{
+  std::string text = concat(m_moments.size(), " models");
+  if (m_failed > 0) text += concat(", ", m_failed, " failed");
+  if (std::isfinite(m_best)) text += concat(", least loss ", fixed(m_best, 4));
+  return text;
 }
 
 void HalvingWatcher::on_note(std::string const& text)

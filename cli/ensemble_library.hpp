@@ -23,25 +23,39 @@ namespace nasturtium::cli {
 /// Of the cut of the validation split in select and check; fixed, so that a library fits its data at any time.
 inline constexpr std::uint64_t held_out_seed = 1;
 
-/// Shows how a search goes on, and publishes its models.
-class HalvingWatcher : public ensemble::HalvingLibrary
+/// A result of a search at the time when it came.
+struct HalvingMoment
+{
+  std::int64_t epochs = 0; ///< trained until then by all trials
+  double loss = 0;
+};
+
+/// Shows how a search goes on, and hands its models to a library where there is one.
+class HalvingWatcher : public nas::HalvingObserver
 {
 public:
-  HalvingWatcher(std::string const& label, nas::HalvingSearchConfig const& config, ensemble::ModelLibrary& library,
-                 datasets::Dataset const& dataset, ensemble::HeldOut const& held_out,
-                 nn::TrainerOptions const& trainer);
+  /// The library may be null; it must outlive the object.
+  HalvingWatcher(std::string const& label, nas::HalvingSearchConfig const& config, ensemble::HalvingLibrary* library);
 
   void on_report(int trial, int rung, nn::EpochReport const& report) override;
   void on_model(nas::HalvingModel const& model) override;
   void on_note(std::string const& text) override;
   void finish() { m_progress.finish(); }
 
+  /// Finite results in the order of the journal, those of earlier calls included.
+  std::vector<HalvingMoment> const& moments() const { return m_moments; }
+
 private:
+  ensemble::HalvingLibrary* m_library;
   Progress m_progress;
-  std::map<int, int> m_epochs_of; ///< that are known, by trial
-  std::int64_t m_epochs = 0;
+  std::map<int, int> m_epochs_of; ///< of the last result, by trial
+  std::int64_t m_epochs = 0;      ///< of all results
+  std::int64_t m_reports = 0;     ///< since the last result
+  std::vector<HalvingMoment> m_moments;
   int m_failed = 0;
   double m_best;
+
+  std::string note() const;
 };
 
 /// The data set that a search was made with; throws Error naming `source` where it is another one now. `data_dir`

@@ -83,7 +83,8 @@ int run(nas::HalvingFolder& folder, datasets::Dataset const& dataset, nn::Traine
                      ? ensemble::ModelLibrary::open(path)
                      : ensemble::ModelLibrary::create(path, ensemble::splits_of(dataset, held_out), precision);
   print_plan(folder.config(), library.splits(), library.precision());
-  HalvingWatcher watcher("search", folder.config(), library, dataset, held_out, trainer);
+  ensemble::HalvingLibrary filler(library, dataset, held_out, trainer);
+  HalvingWatcher watcher("search", folder.config(), &filler);
   Stopwatch const clock;
   auto const result = nas::run_halving(folder, dataset, trainer, watcher, [] { return interrupted(); });
   watcher.finish();
@@ -143,12 +144,12 @@ int ensemble_search(Invocation const& call)
   halving.trials = 60;
   options.preset = nas::name(halving.preset);
   options.rank = nas::name(halving.rank);
-  VerbParser parser("ensemble search",
-                    "Trains many networks a little and the best of them more; every network stays in a library.",
+  VerbParser parser("ensemble search", "Trains many networks a little, the best of them more; all stay in a library.",
                     examples);
   CLI::App& app = parser.app();
-  app.add_option("--preset", options.preset, "Who goes on when (docs/halving.md)")
-      ->option_text("asha-promote|asha-stop|sha-sync|hyperband|pasha|random-full [asha-promote]");
+  app.add_option("--preset", options.preset,
+                 "Who goes on when: asha-promote, asha-stop, sha-sync, hyperband, pasha, random-full (docs/halving.md)")
+      ->option_text("NAME [asha-promote]");
   app.add_option("--rank", options.rank, "What is better: by loss; by fronts in loss and cost; by loss in cost thirds")
       ->option_text("loss|nondominated|stratified [stratified]");
   app.add_option("--trials", halving.trials, "Configurations; 0 with hyperband: one pass over its brackets")
@@ -204,12 +205,13 @@ int ensemble_search(Invocation const& call)
   config.backend = trainer.backend;
   auto const dataset = options.data.load();
   require(dataset.classes > 0, dataset.name, ": an ensemble search needs classes");
+  auto const splits = ensemble::splits_of(dataset, ensemble::split_held_out(dataset, held_out_seed));
   config.task = {{dataset.height, dataset.width, dataset.channels}, dataset.classes};
   config.data = to_json(options.data);
   config.data_checksum = dataset.checksum;
   nas::check(config);
   if (options.dry_run) {
-    print_plan(config, ensemble::splits_of(dataset, ensemble::split_held_out(dataset, held_out_seed)),
+    print_plan(config, splits,
                options.logits == "float32" ? ensemble::LogitPrecision::float32 : ensemble::LogitPrecision::float16);
     return exit_success;
   }

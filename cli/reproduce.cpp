@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // nasturtium reproduce: the papers' experiments.
+#include "ensembles.hpp"
 #include "penguin.hpp"
 #include "time_estimator.hpp"
+#include "training_options.hpp"
 #include "weight_transfer.hpp"
 
 #include <nasturtium/core/file.hpp>
@@ -314,6 +316,94 @@ int reproduce_time_estimator(Invocation const& call)
   return exit_success;
 }
 
+constexpr char const* ensembles_examples =
+    "  nasturtium reproduce ensembles --scale smoke        # a minute, synthetic images\n"
+    "  nasturtium reproduce ensembles --scale laptop --dry-run\n"
+    "  nasturtium reproduce ensembles --scale laptop --datasets fashion-mnist --out runs/ensembles";
+
+int reproduce_ensembles(Invocation const& call)
+{
+  EnsemblesPlan asked;
+  asked.seeds = asked.trials = asked.random_trials = asked.most_epochs = 0;
+  asked.served = asked.deep = -1;
+  DeviceOptions device;
+  std::string scale = "smoke";
+  std::vector<std::string> datasets;
+  bool dry_run = false, as_json = false;
+  VerbParser parser("reproduce ensembles",
+                    "Searches that fill a library, ensembles of it, plans to serve them (Pochelu et al. 2022).",
+                    ensembles_examples);
+  CLI::App& app = parser.app();
+  app.add_option("--scale", scale, "smoke: a minute; laptop: two cores, hours; node: a GPU; paper: more of it")
+      ->option_text("smoke|laptop|node|paper [smoke]");
+  app.add_option("--out", asked.out, "Folder of all runs and tables; what is there already is not run again")
+      ->type_name("DIR");
+  app.add_option("--datasets", datasets, "Of the scale's data sets, or others")
+      ->delimiter(',')
+      ->option_text("NAME,...");
+  app.add_option("--arms", asked.arms, "Searches: asha, asha-loss, asha-stop, sha-sync, hyperband, pasha, random")
+      ->delimiter(',')
+      ->option_text("ARM,...");
+  app.add_option("--seeds", asked.seeds, "Of each search; 0: as the scale has it")->type_name("N");
+  app.add_option("--trials", asked.trials, "Of the searches that halve; 0: as the scale has it")->type_name("N");
+  app.add_option("--random-trials", asked.random_trials, "Of random search; 0: as the scale has it")->type_name("N");
+  app.add_option("--epochs", asked.most_epochs, "Of a network that is trained to the end; 0: as the scale has it")
+      ->type_name("N");
+  app.add_option("--deep", asked.deep, "Members of the deep ensemble; -1: as the scale has it")->type_name("N");
+  app.add_option("--served", asked.served, "Ensembles that are planned and served; -1: as the scale has it")
+      ->type_name("N");
+  app.add_option("--data-dir", asked.data_dir, "Folder to look for data sets first")->type_name("DIR");
+  app.add_flag("--dry-run", dry_run, "Print the plan alone");
+  app.add_flag("--json", as_json, "The tables as JSON on stdout");
+  device.add_to(app);
+  if (!parser.parse(call)) return exit_success;
+  catch_interrupts();
+  auto plan = ensembles_plan(scale);
+  for (auto const& [text, value, target] : {std::tuple{"--seeds", asked.seeds, &plan.seeds},
+                                            {"--trials", asked.trials, &plan.trials},
+                                            {"--random-trials", asked.random_trials, &plan.random_trials},
+                                            {"--epochs", asked.most_epochs, &plan.most_epochs}}) {
+    require(value >= 0, text, " must not be negative, got ", value);
+    if (value > 0) *target = value;
+  }
+  if (asked.deep >= 0) plan.deep = asked.deep;
+  if (asked.served >= 0) plan.served = asked.served;
+  if (!asked.arms.empty()) plan.arms = asked.arms;
+  if (!datasets.empty()) {
+    std::vector<EnsemblesTask> chosen;
+    for (auto const& name : datasets) {
+      auto const found = std::find_if(plan.tasks.begin(), plan.tasks.end(),
+                                      [&](EnsemblesTask const& it) { return it.dataset == short_name(name); });
+      chosen.push_back(found == plan.tasks.end() ? plan.tasks.front() : *found);
+      chosen.back().dataset = name;
+    }
+    plan.tasks = std::move(chosen);
+  }
+  plan.data_dir = asked.data_dir;
+  plan.out = asked.out.empty() ? "runs/ensembles-" + scale : asked.out;
+  std::cerr << "plan: " << plan.tasks.size() << " data sets x " << plan.seeds << " seeds x " << plan.arms.size()
+            << " searches of about " << plan.random_trials * plan.most_epochs << " epochs, deep ensembles of "
+            << plan.deep << "; --out " << plan.out << '\n';
+  if (dry_run) return exit_success;
+  auto const runtime = device.start(call);
+  auto const trainer = device.trainer();
+  auto const cells = run_ensembles(plan, trainer, call);
+  if (!cells) {
+    std::cerr << "nasturtium: interrupted; the same command goes on\n";
+    return exit_interrupted;
+  }
+  auto const report =
+      ensembles_report(*cells, plan, trainer, provenance_of(call, 1, trainer.backend, {{"scale", plan.scale}}));
+  report.write(plan.out);
+  if (as_json)
+    std::cout << json::pretty(report.to_json());
+  else
+    std::cout << report.find_table("search")->text() << '\n'
+              << report.find_table("quality")->text()
+              << "\nTo look at: " << (fs::path(plan.out) / "index.html").string() << '\n';
+  return exit_success;
+}
+
 struct Experiment
 {
   char const* name;
@@ -321,7 +411,8 @@ struct Experiment
 };
 constexpr Experiment experiments[] = {{"penguin", reproduce_penguin},
                                       {"weight-transfer", reproduce_weight_transfer},
-                                      {"time-estimator", reproduce_time_estimator}};
+                                      {"time-estimator", reproduce_time_estimator},
+                                      {"ensembles", reproduce_ensembles}};
 
 } // namespace
 
@@ -337,14 +428,15 @@ int reproduce(Invocation const& call)
   VerbParser parser("reproduce", "Runs an experiment of a paper: trains, compares, writes tables and a page.",
                     examples);
   parser
-      ->add_option("EXPERIMENT", experiment,
-                   "penguin: fitness prediction in three searches; weight-transfer: starting from earlier weights; "
-                   "time-estimator: how long a step takes; its own options stand behind it")
+      ->add_option(
+          "EXPERIMENT", experiment,
+          "penguin: fitness prediction in three searches; weight-transfer: starting from earlier weights; "
+          "time-estimator: how long a step takes; ensembles: from searches to serving; its own options stand behind it")
       ->required()
-      ->option_text("penguin|weight-transfer|time-estimator (required)");
+      ->option_text("penguin|weight-transfer|time-estimator|ensembles (required)");
   parser->allow_extras();
   if (!parser.parse(call)) return exit_success;
-  fail("reproduce: unknown experiment ", quoted(experiment), " (penguin, weight-transfer, time-estimator)");
+  fail("reproduce: unknown experiment ", quoted(experiment), " (penguin, weight-transfer, time-estimator, ensembles)");
 }
 
 } // namespace nasturtium::cli

@@ -111,6 +111,9 @@ TEST_CASE("help: every verb explains itself with examples and fits 80 columns")
                                                                                     {"transfer", "match", "--help"},
                                                                                     {"estimate", "--help"},
                                                                                     {"estimate", "fit", "--help"},
+                                                                                    {"ensemble", "search", "--help"},
+                                                                                    {"ensemble", "select", "--help"},
+                                                                                    {"ensemble", "--help"},
                                                                                     {"report", "--help"},
                                                                                     {"reproduce", "--help"},
                                                                                     {"demo", "--help"}}) {
