@@ -25,6 +25,8 @@ struct Command
 constexpr std::initializer_list<Command> commands = {
     {"search", "successive halving trains networks and keeps all of them in a library", ensemble_search},
     {"select", "ensembles from cheap to accurate", ensemble_select},
+    {"plan", "which device runs which member", ensemble_plan},
+    {"bench", "the plan against simpler ways to serve, measured", ensemble_bench},
 };
 
 } // namespace

@@ -496,7 +496,8 @@ std::vector<PlannerGaps> planner_gaps(int seeds)
       auto const local = plan_allocation(problem, options);
       gaps.local.push_back(local.plans.empty() ? 1 : std::max(0.0, 1 - local.plans.front().throughput / optimum));
       auto const baseline = worst_fit(problem);
-      gaps.worst_fit.push_back(baseline.cells() == 0 ? 1 : std::max(0.0, 1 - fluid_throughput(problem, baseline) / optimum));
+      gaps.worst_fit.push_back(
+          baseline.cells() == 0 ? 1 : std::max(0.0, 1 - fluid_throughput(problem, baseline) / optimum));
     }
     std::sort(gaps.local.begin(), gaps.local.end());
     std::sort(gaps.worst_fit.begin(), gaps.worst_fit.end());
@@ -619,11 +620,12 @@ ReportDocument ensembles_report(std::vector<EnsemblesCell> const& cells, Ensembl
   for (auto const& cell : cells)
     report.plot("search-" + cell.name, search_plot(cell, plan), "Searches against epochs.");
   report.heading("Ensembles and single models");
-  report.paragraph("The libraries of asha; chosen on the select split (60 % of validation), temperatures fitted on the "
-                   "check split, figures of the test split, means over seeds. Cost: forward FLOPs of distinct members, "
-                   "in those of the library's best single model. Deep ensembles: the best network of the "
-                   "first seed trained to the end with several seeds; in the last column the size of such an ensemble with the "
-                   "same calibrated NLL, for the first seed.");
+  report.paragraph(
+      "The libraries of asha; chosen on the select split (60 % of validation), temperatures fitted on the "
+      "check split, figures of the test split, means over seeds. Cost: forward FLOPs of distinct members, "
+      "in those of the library's best single model. Deep ensembles: the best network of the "
+      "first seed trained to the end with several seeds; in the last column the size of such an ensemble with the "
+      "same calibrated NLL, for the first seed.");
   report.table("quality", quality_table(cells, selected, deep));
   report.paragraph("Ensembles of two or more models that cost no more than the best single one: in how many seeds one "
                    "of them is better on the test split, and the mean cost of the cheapest entry of the front that is "

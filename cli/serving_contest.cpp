@@ -149,27 +149,27 @@ double quantile(std::vector<double> values, double fraction)
 Table serving_table(std::vector<ServingContender> const& contenders)
 {
   auto const cell = [](double value) { return std::isfinite(value) ? Cell(value) : Cell(); };
-  Table table({{"plan"},
-               {"cells"},
-               {"samples/s"},
-               {"fluid"},
-               {"segments"},
-               {"error %", 1},
-               {"achieved", 2},
-               {"ratio", 2},
-               {"p50 ms", 2},
-               {"p95 ms", 2},
-               {"p99 ms", 2}});
+  auto const rounded = [](double value) {
+    return std::isfinite(value) ? Cell(static_cast<std::int64_t>(std::llround(value))) : Cell();
+  };
+  bool const compared =
+      std::any_of(contenders.begin(), contenders.end(), [](ServingContender const& it) { return it.baseline; });
+  std::vector<Column> columns{{"plan"},     {"cells"},      {"samples/s"},  {"fluid"},
+                              {"segments"}, {"error %", 1}, {"achieved", 2}};
+  if (compared) columns.push_back({"ratio", 2});
+  columns.insert(columns.end(), {{"p50 ms", 2}, {"p95 ms", 2}, {"p99 ms", 2}});
+  Table table(columns);
   for (auto const& it : contenders) {
     double const rate = median(it.rates), promised = it.plan.segment_throughput;
-    auto const rounded = [](double value) {
-      return std::isfinite(value) ? Cell(static_cast<std::int64_t>(std::llround(value))) : Cell();
-    };
-    auto const milliseconds = [&](double fraction) { return cell(1e3 * quantile(it.latencies, fraction)); };
-    table.add_row({it.name, std::int64_t{it.plan.allocation.cells()}, rounded(rate), rounded(it.plan.throughput),
-                   rounded(promised), it.sequential ? Cell() : cell(100 * std::abs(promised - rate) / rate),
-                   it.sequential ? Cell() : cell(rate / it.plan.throughput), cell(ratio_to_baselines(it, contenders)),
-                   milliseconds(0.5), milliseconds(0.95), milliseconds(0.99)});
+    std::vector<Cell> row{it.name, std::int64_t{it.plan.allocation.cells()}, rounded(rate), rounded(it.plan.throughput),
+                          rounded(promised),
+                          // The simulators know nothing of a single thread.
+                          it.sequential ? Cell() : cell(100 * std::abs(promised - rate) / rate),
+                          it.sequential ? Cell() : cell(rate / it.plan.throughput)};
+    if (compared) row.push_back(cell(ratio_to_baselines(it, contenders)));
+    for (double const fraction : {0.5, 0.95, 0.99})
+      row.push_back(cell(1e3 * quantile(it.latencies, fraction)));
+    table.add_row(std::move(row));
   }
   return table;
 }

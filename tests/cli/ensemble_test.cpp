@@ -6,6 +6,7 @@
 
 #include <nasturtium/core/csv.hpp>
 #include <nasturtium/core/json.hpp>
+#include <nasturtium/ensemble/deployment.hpp>
 #include <nasturtium/ensemble/front_report.hpp>
 #include <nasturtium/ensemble/model_library.hpp>
 
@@ -14,6 +15,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <tuple>
 
 using namespace nasturtium;
 using namespace nasturtium::test;
@@ -106,6 +108,68 @@ TEST_CASE("ensemble search: every network that a search pauses is in its library
     CHECK(front.entries[above].check.accuracy >= accuracy - 1e-6);
     for (std::size_t i = 0; i < above; ++i)
       CHECK(front.entries[i].check.accuracy < accuracy);
+  }
+
+  SECTION("a plan is made, measured, and held against simpler ways")
+  {
+    REQUIRE(run({"ensemble", "select", folder / "run", "--threads", "1"}).status == 0);
+    auto const planned = run({"ensemble", "plan", folder / "run", "--take", "best", "--batches", "1,16", "--seconds",
+                              "0.002", "--samples", "300", "--rounds", "2"});
+    INFO(planned.err);
+    REQUIRE(planned.status == 0);
+    CHECK(planned.out.find("samples/s") != std::string::npos);
+    auto const front = ensemble::read_front_json(folder / "run/front.json");
+    auto const deployment = ensemble::load_deployment(folder / "run/deployment.json");
+    REQUIRE(deployment.members.size() == front.entries.back().members.size());
+    for (std::size_t i = 0; i < deployment.members.size(); ++i) {
+      CHECK(deployment.members[i].id == front.entries.back().members[i].id);
+      CHECK(deployment.members[i].weight == front.entries.back().members[i].weight);
+    }
+    CHECK(deployment.temperature == front.entries.back().temperature);
+    CHECK(deployment.classes == 6);
+    CHECK(deployment.moments.mean.size() == 1);
+    CHECK(ensemble::load_models(deployment).size() == deployment.members.size());
+
+    auto const bench = run({"ensemble", "bench", folder / "run", "--samples", "300", "--rounds", "2", "--json", "--csv",
+                            folder / "serving.csv"});
+    INFO(bench.err);
+    REQUIRE(bench.status == 0);
+    auto const said = parsed(bench.out);
+    CHECK(said.at("fixed_order_equal").as_bool());
+    CHECK(said.at("largest_difference").to_number<double>() < 1e-6);
+    auto table = CsvReader::open(folder / "serving.csv");
+    int rows = 0;
+    while (table.next()) {
+      ++rows;
+      CHECK(table.number(table.column("samples/s")) > 0);
+    }
+    CHECK(rows == 5);
+
+    auto const again = run({"ensemble", "plan", folder / "run", "--take", "best", "--samples", "0", "--profile",
+                            folder / "run/profile.json", "--out", folder / "again", "--json"});
+    INFO(again.err);
+    CHECK(again.status == 0);
+    CHECK(ensemble::load_models(ensemble::load_deployment(folder / "again/deployment.json")).size() ==
+          deployment.members.size());
+    for (auto const& [more, status, expected] : std::vector<std::tuple<std::vector<std::string>, int, std::string>>{
+             {{"--devices", "9999"}, 2, "9999"},
+             {{"--devices", "fast"}, 2, "fast"},
+             {{"--batches", "8,4"}, 2, "batches"},
+             {{"--objective", "latency"}, 2, "--latency"},
+             {{"--objective", "cheap"}, 2, "cheap"},
+             {{"--host-memory", "0.0000001"}, 1, "model-too-large"},
+             {{"--profile", folder / "run/front.json"}, 2, "front.json"},
+             {{"--objective", "latency", "--latency", "0.000001"}, 1, "bound"}}) {
+      std::vector<std::string> call{"ensemble", "plan",      folder / "run",    "--take",
+                                    "best",     "--seconds", "0.001",           "--samples",
+                                    "0",        "--out",     folder / "refused"};
+      call.insert(call.end(), more.begin(), more.end());
+      auto const refused = run(call);
+      INFO(refused.err << " | " << expected);
+      CHECK(refused.status == status);
+      CHECK(refused.err.find(expected) != std::string::npos);
+      CHECK_FALSE(fs::exists(folder / "refused/deployment.json"));
+    }
   }
 
   SECTION("complete networks alone, other axes, another place")

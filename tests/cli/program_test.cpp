@@ -113,6 +113,8 @@ TEST_CASE("help: every verb explains itself with examples and fits 80 columns")
                                                                                     {"estimate", "fit", "--help"},
                                                                                     {"ensemble", "search", "--help"},
                                                                                     {"ensemble", "select", "--help"},
+                                                                                    {"ensemble", "plan", "--help"},
+                                                                                    {"ensemble", "bench", "--help"},
                                                                                     {"ensemble", "--help"},
                                                                                     {"report", "--help"},
                                                                                     {"reproduce", "--help"},
