@@ -20,6 +20,7 @@ The papers' experiments, their metrics as counters (--scale=smoke|laptop|node|pa
   penguin        fitness prediction in three searches (docs/guide/reproduce.md)
   weight-transfer  candidates that start from earlier weights (docs/weight-transfer.md)
   time-estimator  how long a training step takes (docs/estimator.md)
+  ensembles      from searches to ensembles that are served (docs/guide/ensemble.md)
   predictor      microseconds per prediction of every method
   selection      a step of ensemble selection against reading its columns (docs/ensembles-selection.md)
   ensemble-planner  plans against known optima: fractions of them, milliseconds
@@ -35,7 +36,7 @@ Measure on a quiet machine; OMP_NUM_THREADS and OMP_PROC_BIND are passed on.
 EOT
 }
 
-declare -A programs=([kernels]=contraction_bench [memory]=memory_bench [steps]=step_bench [penguin]=penguin_bench [weight-transfer]=weight_transfer_bench [time-estimator]=time_estimator_bench [predictor]=predictor_bench [selection]=selection_bench [ensemble-planner]=ensemble_planner_bench
+declare -A programs=([kernels]=contraction_bench [memory]=memory_bench [steps]=step_bench [penguin]=penguin_bench [weight-transfer]=weight_transfer_bench [time-estimator]=time_estimator_bench [ensembles]=ensembles_bench [predictor]=predictor_bench [selection]=selection_bench [ensemble-planner]=ensemble_planner_bench
   [ensemble-runtime]=ensemble_runtime_bench)
 # A core type that was set for the sake of some old OpenBLAS would slow the contender down: let it choose its own.
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
@@ -57,7 +58,7 @@ run_all() {
 what=${1:-}
 shift || true
 case $what in
-  kernels | memory | steps | penguin | weight-transfer | time-estimator | predictor | selection | ensemble-planner | ensemble-runtime)
+  kernels | memory | steps | penguin | weight-transfer | time-estimator | ensembles | predictor | selection | ensemble-planner | ensemble-runtime)
     ./nasturtium build openmp "${programs[$what]}"
     exec ./nasturtium shell "build/openmp/bench/${programs[$what]}" "$@"
     ;;
