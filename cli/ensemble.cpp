@@ -26,6 +26,7 @@ constexpr std::initializer_list<Command> commands = {
     {"search", "successive halving trains networks and keeps all of them in a library", ensemble_search},
     {"select", "ensembles from cheap to accurate", ensemble_select},
     {"plan", "which device runs which member", ensemble_plan},
+    {"serve", "predictions over HTTP", ensemble_serve},
     {"bench", "the plan against simpler ways to serve, measured", ensemble_bench},
 };
 

@@ -12,6 +12,7 @@ namespace nasturtium::cli {
 int ensemble_search(Invocation const& call);
 int ensemble_select(Invocation const& call);
 int ensemble_plan(Invocation const& call);
+int ensemble_serve(Invocation const& call);
 int ensemble_bench(Invocation const& call);
 
 } // namespace nasturtium::cli

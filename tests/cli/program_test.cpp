@@ -115,6 +115,7 @@ TEST_CASE("help: every verb explains itself with examples and fits 80 columns")
                                                                                     {"ensemble", "select", "--help"},
                                                                                     {"ensemble", "plan", "--help"},
                                                                                     {"ensemble", "bench", "--help"},
+                                                                                    {"ensemble", "serve", "--help"},
                                                                                     {"ensemble", "--help"},
                                                                                     {"report", "--help"},
                                                                                     {"reproduce", "--help"},
