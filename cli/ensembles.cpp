@@ -66,6 +66,23 @@ nas::HalvingSearchConfig config_of(EnsemblesTask const& task, EnsemblesPlan cons
   return config;
 }
 
+/// Nothing where a data set that stands for itself is not there; `data` says what was loaded.
+std::optional<datasets::Dataset> load_data(EnsemblesTask const& task, EnsemblesPlan const& plan, DataChoice& data)
+{
+  data.dataset = task.dataset;
+  data.data_dir = plan.data_dir;
+  data.validation = task.validation;
+  data.subset = task.images;
+  data.test_subset = task.test_images;
+  try {
+    return data.load();
+  } catch (Error const& error) {
+    if (task.dataset.find(':') != std::string::npos) throw; // asked for in so many words
+    std::cerr << "nasturtium: without " << task.dataset << ": " << error.what() << '\n';
+    return std::nullopt;
+  }
+}
+
 ModelLibrary library_at(std::string const& path, datasets::Dataset const& dataset, HeldOut const& held_out)
 {
   return ModelLibrary::create(path, splits_of(dataset, held_out));
@@ -268,6 +285,39 @@ EnsemblesPlan ensembles_plan(std::string const& scale)
   return plan;
 }
 
+std::vector<PlannedTraining> ensembles_work(EnsemblesPlan const& plan)
+{
+  std::vector<PlannedTraining> work;
+  for (auto const& task : plan.tasks) {
+    DataChoice data;
+    auto const dataset = load_data(task, plan, data);
+    if (!dataset) continue;
+    PlannedTraining kind;
+    kind.name =
+        concat(task.space, " on ", short_name(task.dataset), ", ", plan.seeds, " seeds x ", plan.arms.size(),
+               " searches of about ", plan.random_trials * plan.most_epochs, " epochs, a deep ensemble of ", plan.deep);
+    nas::ResidualSpace const space(task.space,
+                                   {{dataset->height, dataset->width, dataset->channels}, dataset->classes});
+    for (int trial = 0; trial < 12; ++trial) {
+      auto const it = space.sample(1, trial);
+      kind.sample.push_back({it.architecture, it.options.batch_size, estimator::Optimiser::adam});
+    }
+    for (auto const& arm : plan.arms) {
+      auto const expected = nas::plan(settings_of(arm, plan, 1));
+      kind.networks += plan.seeds * static_cast<double>(expected.trials);
+      kind.epochs += plan.seeds * static_cast<double>(expected.epochs);
+      // Checkpoints with their moments; the library's copy of the weights.
+      kind.files +=
+          plan.seeds * static_cast<double>(arm == library_arm ? 4 * expected.checkpoints : 3 * expected.trials);
+    }
+    kind.networks += plan.deep;
+    kind.epochs += plan.deep * plan.most_epochs;
+    kind.images = static_cast<double>(dataset->train.count);
+    work.push_back(std::move(kind));
+  }
+  return work;
+}
+
 std::optional<std::vector<EnsemblesCell>> run_ensembles(EnsemblesPlan const& plan, nn::TrainerOptions const& trainer,
                                                         Invocation const& call)
 {
@@ -278,19 +328,8 @@ std::optional<std::vector<EnsemblesCell>> run_ensembles(EnsemblesPlan const& pla
   std::vector<EnsemblesCell> cells;
   for (auto const& task : plan.tasks) {
     DataChoice data;
-    data.dataset = task.dataset;
-    data.data_dir = plan.data_dir;
-    data.validation = task.validation;
-    data.subset = task.images;
-    data.test_subset = task.test_images;
-    std::optional<datasets::Dataset> dataset;
-    try {
-      dataset = data.load();
-    } catch (Error const& error) {
-      if (task.dataset.find(':') != std::string::npos) throw;
-      std::cerr << "nasturtium: without " << task.dataset << ": " << error.what() << '\n';
-      continue;
-    }
+    auto const dataset = load_data(task, plan, data);
+    if (!dataset) continue;
     auto const held_out = split_held_out(*dataset, held_out_seed);
     EnsemblesCell cell;
     cell.name = short_name(task.dataset);

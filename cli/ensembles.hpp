@@ -8,6 +8,7 @@
 #pragma once
 
 #include "ensemble_library.hpp"
+#include "plan_estimate.hpp"
 #include "program.hpp"
 #include "report_document.hpp"
 
@@ -49,6 +50,9 @@ struct EnsemblesPlan
 
 /// Plan of a scale: smoke, laptop, node or paper; throws Error naming --scale for anything else. `out` is left empty.
 EnsemblesPlan ensembles_plan(std::string const& scale);
+
+/// What the plan is going to train, as far as its data sets are there.
+std::vector<PlannedTraining> ensembles_work(EnsemblesPlan const& plan);
 
 /// One search.
 struct EnsemblesRun

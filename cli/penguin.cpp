@@ -84,6 +84,35 @@ nas::SearchConfig config_of(PenguinCell const& cell, PenguinPlan const& plan, da
   return config;
 }
 
+/// Nothing where a data set that stands for itself is not there; `data` says what was loaded.
+std::optional<datasets::Dataset> load_data(std::string const& name, PenguinPlan const& plan, DataChoice& data)
+{
+  data.dataset = name;
+  data.data_dir = plan.data_dir;
+  data.validation = 0.25;
+  data.subset = plan.images;
+  try {
+    auto dataset = data.load();
+    if (plan.images_of_a_class * dataset.classes > data.subset) {
+      data.subset = plan.images_of_a_class * dataset.classes;
+      dataset = data.load();
+    }
+    return dataset;
+  } catch (Error const& error) {
+    if (name.find(':') != std::string::npos) throw; // asked for in so many words
+    std::cerr << "nasturtium: without " << name << ": " << error.what() << '\n';
+    return std::nullopt;
+  }
+}
+
+/// Whether a search runs again with the engine.
+bool runs_live(PenguinPlan const& plan, std::string const& search)
+{
+  auto const& searches = plan.live_searches;
+  return plan.live != "none" &&
+         (searches.empty() || std::find(searches.begin(), searches.end(), search) != searches.end());
+}
+
 /// Runs a search, or what is left of it. Nothing where Ctrl-C ended it.
 std::optional<nas::SearchResult> searched(std::string const& path, nas::SearchConfig const& config,
                                           datasets::Dataset const& dataset, nn::TrainerOptions const& trainer,
@@ -426,28 +455,37 @@ ReportDocument penguin_report(std::vector<PenguinCell> const& cells, PenguinPlan
   return report;
 }
 
+std::vector<PlannedTraining> penguin_work(PenguinPlan const& plan)
+{
+  std::vector<PlannedTraining> work;
+  for (auto const& name : plan.datasets) {
+    DataChoice data;
+    auto const dataset = load_data(name, plan, data);
+    if (!dataset) continue;
+    for (auto const& search : plan.searches) {
+      int const runs = runs_live(plan, search) ? 2 : 1;
+      PlannedTraining kind;
+      kind.name = concat(search, " on ", short_name(name), ", ", plan.networks, " networks x ", plan.epochs, " epochs",
+                         runs > 1 ? concat(", and again with ", plan.live) : "");
+      kind.sample = sample_of_space(search, *dataset, 32);
+      kind.networks = runs * plan.networks;
+      kind.epochs = kind.networks * plan.epochs;
+      kind.images = static_cast<double>(dataset->train.count);
+      kind.files = runs;
+      work.push_back(std::move(kind));
+    }
+  }
+  return work;
+}
+
 std::optional<std::vector<PenguinCell>> run_penguin(PenguinPlan const& plan, nn::TrainerOptions const& trainer,
                                                     Invocation const& call)
 {
   std::vector<PenguinCell> cells;
   for (auto const& name : plan.datasets) {
     DataChoice data;
-    data.dataset = name;
-    data.data_dir = plan.data_dir;
-    data.validation = 0.25;
-    data.subset = plan.images;
-    std::optional<datasets::Dataset> dataset;
-    try {
-      dataset = data.load();
-      if (plan.images_of_a_class * dataset->classes > data.subset) {
-        data.subset = plan.images_of_a_class * dataset->classes;
-        dataset = data.load();
-      }
-    } catch (Error const& error) {
-      if (name.find(':') != std::string::npos) throw; // asked for in so many words
-      std::cerr << "nasturtium: without " << name << ": " << error.what() << '\n';
-      continue;
-    }
+    auto const dataset = load_data(name, plan, data);
+    if (!dataset) continue;
     for (auto const& search : plan.searches) {
       PenguinCell cell;
       cell.name = concat(search, "-", short_name(name));
@@ -461,9 +499,7 @@ std::optional<std::vector<PenguinCell>> run_penguin(PenguinPlan const& plan, nn:
                         config_of(cell, plan, *dataset, data, engine, trainer.backend), *dataset, trainer, call);
       };
       auto recorded = run("recorded", "none");
-      bool const live = plan.live != "none" &&
-                        (plan.live_searches.empty() || std::find(plan.live_searches.begin(), plan.live_searches.end(),
-                                                                 search) != plan.live_searches.end());
+      bool const live = runs_live(plan, search);
       if (recorded && live) cell.live = run("live-" + plan.live, plan.live);
       if (!recorded || (live && !cell.live)) return std::nullopt;
       cell.recorded = std::move(*recorded);

@@ -5,6 +5,7 @@
 // is then replayed on those curves, and the search is run again with an engine that stops networks for real.
 #pragma once
 
+#include "plan_estimate.hpp"
 #include "program.hpp"
 #include "report_document.hpp"
 
@@ -39,6 +40,9 @@ struct PenguinPlan
 
 /// Plan of a scale: smoke, laptop, node or paper; throws Error naming --scale for anything else. `out` is left empty.
 PenguinPlan penguin_plan(std::string const& scale);
+
+/// What the plan is going to train, as far as its data sets are there.
+std::vector<PlannedTraining> penguin_work(PenguinPlan const& plan);
 
 /// One search on one data set.
 struct PenguinCell

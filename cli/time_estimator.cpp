@@ -744,6 +744,23 @@ EstimatorPlan estimator_plan(std::string const& scale)
   return plan;
 }
 
+std::vector<PlannedTraining> estimator_work(EstimatorPlan const& plan)
+{
+  auto const devices = static_cast<double>(plan.threads.size());
+  double const random = devices * (plan.pool + plan.tests) + plan.probes,
+               evolved = static_cast<double>(plan.arms.size()) * plan.seeds * plan.networks;
+  PlannedTraining kind;
+  kind.name = concat(std::llround(random), " random networks on ", plan.threads.size(), " devices, ", plan.arms.size(),
+                     " strategies x ", plan.seeds, " seeds x ", plan.networks, " networks, steps of at most ",
+                     1e3 * plan.cap_step_seconds, " ms");
+  for (auto& sample : random_samples("uniform", 8, plan.ranges, 17, 0))
+    kind.sample.push_back(std::move(sample.workload));
+  kind.networks = random + evolved;
+  kind.timed = true;
+  kind.measure = plan.measure;
+  return {kind};
+}
+
 std::optional<EstimatorRun> run_time_estimator(EstimatorPlan const& plan, nn::TrainerOptions const& trainer)
 {
   require(!plan.threads.empty(), "at least one device is needed");

@@ -6,6 +6,7 @@
 // docs/estimator.md.
 #pragma once
 
+#include "plan_estimate.hpp"
 #include "program.hpp"
 #include "report_document.hpp"
 
@@ -46,6 +47,9 @@ struct EstimatorPlan
 
 /// Plan of a scale: smoke, laptop, node or paper; throws Error naming --scale for anything else. `out` is left empty.
 EstimatorPlan estimator_plan(std::string const& scale);
+
+/// What the plan is going to time.
+std::vector<PlannedTraining> estimator_work(EstimatorPlan const& plan);
 
 /// One arm and seed: what was timed, and the log of its generations.
 struct EvolvedSet

@@ -95,6 +95,23 @@ nas::SearchConfig together_config(nas::SearchConfig config, std::string const& a
   return config;
 }
 
+/// Nothing where a data set that stands for itself is not there; `data` says what was loaded.
+std::optional<datasets::Dataset> load_data(TransferTask const& task, TransferPlan const& plan, DataChoice& data)
+{
+  data.dataset = task.dataset;
+  data.data_dir = plan.data_dir;
+  data.validation = 0.25;
+  data.subset = task.images;
+  data.test_subset = task.test_images;
+  try {
+    return data.load();
+  } catch (Error const& error) {
+    if (task.dataset.find(':') != std::string::npos) throw; // asked for in so many words
+    std::cerr << "nasturtium: without " << task.dataset << ": " << error.what() << '\n';
+    return std::nullopt;
+  }
+}
+
 class Watcher : public nas::SearchObserver
 {
 public:
@@ -419,6 +436,32 @@ TransferPlan transfer_plan(std::string const& scale)
   return plan;
 }
 
+std::vector<PlannedTraining> transfer_work(TransferPlan const& plan)
+{
+  std::vector<PlannedTraining> work;
+  for (auto const& task : plan.tasks) {
+    DataChoice data;
+    auto const dataset = load_data(task, plan, data);
+    if (!dataset) continue;
+    double const searches = static_cast<double>(plan.seeds) * static_cast<double>(plan.arms.size());
+    double trainings = 0; // to the end
+    for (auto const& arm : plan.arms)
+      if (!is_variant(arm)) trainings += plan.seeds * plan.top * (arm == "none" ? 3.0 : 5.0) + plan.ranked;
+    double const together = work.empty() ? 4.0 * plan.together_seeds * plan.together_evaluations : 0;
+    PlannedTraining kind;
+    kind.name = concat(task.space, " on ", short_name(task.dataset), ", ", plan.seeds, " seeds x ", plan.arms.size(),
+                       " arms of ", plan.evaluations, " candidates, the best ", plan.top, " of each trained fully");
+    kind.sample = sample_of_space(task.space, *dataset, task.batch_size);
+    kind.networks = searches * plan.evaluations + trainings + together;
+    kind.epochs =
+        searches * plan.evaluations * task.epochs + trainings * plan.full.most_epochs + together * plan.together_epochs;
+    kind.images = static_cast<double>(dataset->train.count);
+    kind.files = searches * plan.evaluations;
+    work.push_back(std::move(kind));
+  }
+  return work;
+}
+
 std::optional<std::vector<TransferCell>> run_transfer(TransferPlan const& plan, nn::TrainerOptions const& trainer,
                                                       Invocation const& call)
 {
@@ -428,19 +471,8 @@ std::optional<std::vector<TransferCell>> run_transfer(TransferPlan const& plan, 
   auto const stop = [] { return interrupted(); };
   for (auto const& task : plan.tasks) {
     DataChoice data;
-    data.dataset = task.dataset;
-    data.data_dir = plan.data_dir;
-    data.validation = 0.25;
-    data.subset = task.images;
-    data.test_subset = task.test_images;
-    std::optional<datasets::Dataset> dataset;
-    try {
-      dataset = data.load();
-    } catch (Error const& error) {
-      if (task.dataset.find(':') != std::string::npos) throw;
-      std::cerr << "nasturtium: without " << task.dataset << ": " << error.what() << '\n';
-      continue;
-    }
+    auto const dataset = load_data(task, plan, data);
+    if (!dataset) continue;
     TransferCell cell;
     cell.name = concat(task.space, "-", short_name(task.dataset));
     cell.task = task;

@@ -6,6 +6,7 @@
 // and definitions: docs/weight-transfer.md.
 #pragma once
 
+#include "plan_estimate.hpp"
 #include "program.hpp"
 #include "report_document.hpp"
 
@@ -49,6 +50,9 @@ struct TransferPlan
 
 /// Plan of a scale: smoke, laptop, node or paper; throws Error naming --scale for anything else. `out` is left empty.
 TransferPlan transfer_plan(std::string const& scale);
+
+/// What the plan is going to train, as far as its data sets are there.
+std::vector<PlannedTraining> transfer_work(TransferPlan const& plan);
 
 /// One search with what was trained after it.
 struct TransferRun

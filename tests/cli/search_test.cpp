@@ -398,7 +398,7 @@ TEST_CASE("reproduce penguin: runs, is resumed, and makes the same tables again"
   CHECK(read(again + "/index.html").find("<svg") != std::string::npos);
   int files = 0;
   for (auto const& entry : fs::directory_iterator(out)) {
-    if (!entry.is_regular_file()) continue;
+    if (!entry.is_regular_file() || entry.path().filename() == "call.json") continue;
     ++files;
     INFO(entry.path());
     CHECK(read(entry.path().string()) == read(again + "/penguin/" + entry.path().filename().string()));

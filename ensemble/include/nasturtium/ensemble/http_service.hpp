@@ -23,7 +23,7 @@ struct HttpOptions
   int connections = 32;             ///< that are answered at the same time, >= 1; more wait
   int max_samples = 4096;           ///< of a request, >= 1
   std::int64_t max_queued = 65536;  ///< samples that wait, >= max_samples; what comes beyond them is refused with 503
-  int max_delay_microseconds = 500; ///< that a request waits for others to be served with, where none is running, >= 0
+  int max_delay_microseconds = 200; ///< that a request waits for others to be served with, where none is running, >= 0
 };
 
 /// What happened since the start.
