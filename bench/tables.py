@@ -8,12 +8,15 @@ usage: bench/tables.py [--check]     with --check nothing is written; exit statu
 """
 
 import csv
+import json
+import re
 import statistics
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RESULTS = ROOT / "results"
+DOCUMENTS = [ROOT / "README.md", RESULTS / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LAYERS = {"c01": "3->32 @32, stem", "c02": "1->32 @28, stem", "c15": "1->20 @28, 5x5, stem", "c03": "16->16 @32", "c04": "32->32 @32",
           "c05": "64->64 @16", "c06": "128->128 @8", "c07": "256->256 @8", "c08": "64->64 @16, 1x1", "c09": "24->40 @16",
           "c10": "20->50 @12, 5x5 valid", "c11": "20->50 @12, 5x5", "c26": "40->50 @16, 5x5", "c13": "16->32 @32, stride 2",
@@ -231,6 +234,139 @@ def copied(name: str, columns: list[str], digits: list[int], text_columns: int =
     return made
 
 
+def span(values, digits: int) -> str:
+    """The smallest and the largest of them."""
+    found = [float(v) for v in values if v]
+    low, high = f"{min(found):.{digits}f}", f"{max(found):.{digits}f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def penguin_claims() -> list[str]:
+    """The published figures beside the spans of ours over searches and data sets."""
+    def of(method: str, column: str, digits: int) -> str:
+        return span((r[column] for r in penguin_rows("replayed") if r["method"] == method), digits)
+    def replayed_wall(method: str) -> str:
+        return span((r["wall factor"] for r in penguin_rows("timing") if r["method"] == method), 1)
+    def live(column: str, digits: int) -> str:
+        return span((r[column] for r in penguin_rows("live")), digits)
+    searches = len(penguin_rows("live"))
+    minutes = {part: sum(float(r["seconds to the end"]) + float(r["seconds with engine"]) for r in rows(f"penguin/laptop/{part}/live.csv")) / 60
+               for part in ("fashion-mnist", "cifar100")}
+    return [*table(["claim", "PEng4NN", "PENGUIN", "`penguin` here, replayed", "`nasturtium` here, replayed", "`nasturtium` here, live"], [
+        ["epochs saved, %", "61-82", "", of("penguin", "saved %", 0), of("nasturtium", "saved %", 0), live("saved %", 0)],
+        ["throughput, times", "2.5-5", "1.6-7.1", of("penguin", "factor", 1), of("nasturtium", "factor", 1), span((1 / (1 - float(r["saved %"]) / 100) for r in penguin_rows("live")), 1)],
+        ["wall time, times shorter", "", "2.5-5.3", replayed_wall("penguin"), replayed_wall("nasturtium"), live("wall factor", 1)],
+        ["true best in the predicted best, %", "74-97", "", of("penguin", "recall 10 %", 0), of("nasturtium", "recall 10 %", 0), ""],
+        ["mean accuracy of the two sets differs by, points", "at most 0.7", "", of("penguin", "gap", 2), of("nasturtium", "gap", 2), ""]], 6), "",
+        f"Smallest and largest of {searches} searches. Both searches, to the end and with the engine, took "
+        f"{minutes['fashion-mnist']:.0f} minutes for the three of Fashion-MNIST and {minutes['cifar100']:.0f} for those of CIFAR-100, on one thread."]
+
+
+def transfer_claims() -> list[str]:
+    def of(task: str, name: str, column: str, digits: int) -> str:
+        return span((r[column] for r in rows(f"weight-transfer/laptop/{task}/{name}.csv") if r["arm"] in ("lp", "lcs")), digits)
+    claims = (("best candidates at equal epochs, gain in points", "better", "scores", "gain of top", 1), ("the same, Holm's p", "", "scores", "p, Holm", 3),
+              ("full training of the best, times fewer epochs (R/T)", "1.4-1.5", "full", "R/T", 1), ("test accuracy after it, gain in points", "", "full", "T - R", 1),
+              ("gain over as many epochs from scratch, points", "", "controls", "gain over it", 1))
+    return table(["claim", "CLUSTER 2021", "Fashion-MNIST, `lp` and `lcs`", "CIFAR-10, `lp` and `lcs`"],
+                 [[claim, published, *(of(task, name, column, digits) for task in ("fashion-mnist", "cifar10"))] for claim, published, name, column, digits in claims], 4)
+
+
+def transfer_hours() -> list[str]:
+    seconds = {}
+    for task in ("fashion-mnist", "cifar10"):
+        plan = re.search(r"(\d+) paired seeds, (\d+) candidates", (RESULTS / f"weight-transfer/laptop/{task}/tables.md").read_text(encoding="utf-8"))
+        seconds[task] = int(plan[1]) * int(plan[2]) * sum(float(r["ms/evaluation"]) for r in rows(f"weight-transfer/laptop/{task}/overhead.csv")) / 1000
+    return [f"The searches of all arms and seeds took {seconds['fashion-mnist'] / 60:.0f} minutes on Fashion-MNIST and {seconds['cifar10'] / 60:.0f} on CIFAR-10, "
+            "on one thread; full training comes on top."]
+
+
+def estimator_claims() -> list[str]:
+    """How many of the strategies differ from random draws of the same generator, by their 95 % intervals, at equal count."""
+    lines = []
+    for method, text in (("paper-mlp, short", "`paper-mlp` on `short`, the reconstruction"), ("paper-mlp, rich", "`paper-mlp` on `rich`"), ("nasturtium, physics", "`nasturtium` on `physics`")):
+        for generator in ("uniform", "skewed"):
+            found = [r for r in rows("time-estimator/laptop/strategies.csv") if r["estimator"] == method and r["generator"] == generator
+                     and r["test set"].startswith("a") and r["budget"] == "count" and r["minus random"]]
+            better = sum(float(r["95 % high"]) < 0 for r in found)
+            worse = sum(float(r["95 % low"]) > 0 for r in found)
+            lines.append([text, generator, "better", str(better), str(len(found) - better - worse), str(worse)])
+    return table(["estimator", "generator", "published: evolved is", "strategies that are better here", "no difference", "worse"], lines, 3)
+
+
+# Of a measurement below results/: what it is, the page that shows it, and the launcher's name of the script that its provenance names.
+MEASUREMENTS = {
+    "accuracy/cnn2": ("the same recipe in PyTorch, accuracy reached", "reproduce-foundation.md#accuracy"),
+    "accuracy/resnet20": ("the same recipe in PyTorch, accuracy reached", "reproduce-foundation.md#accuracy"),
+    "ensemble/planner": ("plans of allocation against known optima", "ensembles-serving.md#how-close-local-comes"),
+    "ensemble/runtime": ("serving an ensemble, planned against the baselines", "ensembles-serving.md#measuring-it"),
+    "parity/steps": ("fifty steps against PyTorch, every loss", "reproduce-foundation.md#parity"),
+    "parity/summary": ("fifty steps against PyTorch, largest deviations", "reproduce-foundation.md#parity"),
+    "speed/kernels": ("layers against oneDNN", "performance.md#contraction-on-the-host"),
+    "speed/kernels-own": ("own contractions, against the peak and OpenBLAS", "performance.md#contraction-on-the-host"),
+    "speed/memory-own": ("own memory-bound kernels", "performance.md"),
+    "speed/selection-own": ("a step of ensemble selection against reading its columns", "ensembles-selection.md#on-devices"),
+    "speed/steps": ("training steps against PyTorch", "performance.md#whole-training-steps"),
+    "speed/steps-own": ("own training steps", "performance.md#whole-training-steps"),
+    "time-estimator/public": ("estimators on public tables of layers", "estimator.md#public-tables"),
+}
+LAUNCHED = {"bench/peers/accuracy.sh": "./nasturtium bench accuracy", "bench/peers/kernels.sh": "./nasturtium bench peers-kernels",
+            "bench/peers/parity.sh": "./nasturtium bench parity", "bench/peers/speed.sh": "./nasturtium bench peers-steps"}
+PAGES = {"penguin": "papers/penguin.md", "weight-transfer": "papers/weight-transfer.md", "time-estimator": "papers/time-estimator.md",
+         "ensembles": "papers/ensembles.md"}
+
+
+def recorded(provenance: dict) -> list[str]:
+    """Machine, day, commit and command, of either kind of provenance."""
+    threads = str(provenance.get("extra", {}).get("host threads") or provenance.get("threads") or provenance.get("host threads") or "")
+    cores = provenance.get("host_cores") or provenance.get("cores") or provenance.get("num_cpus")
+    processor = provenance.get("cpu") or (f"{provenance['mhz_per_cpu'] / 1000:.1f} GHz" if "mhz_per_cpu" in provenance else "")
+    backend = provenance.get("backend", "openmp")
+    machine = ", ".join(part for part in (processor, f"{cores} cores" if cores else "", f"{threads} thread{'s' * (threads != '1')}" if threads else "",
+                                          f"backend {backend}" if backend != "openmp" else "") if part)
+    commit, *rest = (provenance.get("git_hash") or provenance.get("git") or "unknown").split(" ")
+    modified = " (modified)" if rest or provenance.get("git_state", "clean") != "clean" else ""
+    command = (provenance.get("command_line") or provenance.get("command", "")).strip()
+    for script, launched in LAUNCHED.items():
+        command = command.replace(script, launched)
+    command = f"./{command}" if command.startswith("nasturtium ") else command
+    day = (provenance.get("utc") or provenance.get("time") or provenance.get("date") or "")[:10]
+    return [machine, day, f"`{commit[:12]}`{modified}", f"`{command}`"]
+
+
+def results_experiments() -> list[str]:
+    """A row for every report.json; links are those of results/README.md."""
+    lines = []
+    for path in sorted(RESULTS.rglob("report.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        folder, provenance = path.parent.relative_to(RESULTS).as_posix(), report["provenance"]
+        page = f" ([page](../docs/{PAGES[report['experiment']]}))" if report["experiment"] in PAGES else ""
+        lines.append([f"[{folder}]({folder}/tables.md)", report["title"].removeprefix("nasturtium: ") + page, provenance.get("extra", {}).get("scale", ""), *recorded(provenance)])
+    return table(["tables", "what", "scale", "machine", "day", "commit", "command"], lines, 7)
+
+
+def results_measurements() -> list[str]:
+    """A row for every other measurement: a CSV with its provenance beside it."""
+    lines = []
+    for path in sorted(RESULTS.rglob("*.provenance.json")):
+        name = path.relative_to(RESULTS).as_posix().removesuffix(".provenance.json")
+        what, page = MEASUREMENTS.get(name, ("", ""))
+        lines.append([f"[{name}.csv]({name}.csv)", f"{what} ([page](../docs/{page}))" if page else what, *recorded(json.loads(path.read_text(encoding="utf-8")))])
+    return table(["file", "what", "machine", "day", "commit", "command"], lines, 6)
+
+
+def results_bare() -> list[str]:
+    """What has no provenance beside it."""
+    lines = []
+    for path in sorted(RESULTS.rglob("*.csv")):
+        if path.with_suffix(".provenance.json").exists() or any((folder / "report.json").exists() for folder in path.parents if folder != ROOT):
+            continue
+        name, folder = path.relative_to(RESULTS).as_posix(), path.parent.relative_to(RESULTS).as_posix()
+        what, page = MEASUREMENTS.get(folder, ("", ""))
+        lines.append([f"[{name}]({name})", what, f"[the commands](../docs/{page})" if page else ""])
+    return table(["file", "what", "how"], lines, 3)
+
+
 PUBLIC = ["method", "MAPE %", "reference", "median %", "p90 %", "p99 %", "RMSE ms", "Spearman"]
 HELD_OUT = ["held out", "method", "transfer", "probes", "MAPE %", "reference", "p90 %", "Spearman"]
 ESTIMATOR = {
@@ -246,8 +382,9 @@ ESTIMATOR = {
     "estimator-cost": copied("time-estimator/laptop/cost.csv", ["estimator", "fit s", "us/query"], [-1, 1, 1]),
 }
 
-TABLES = {**ESTIMATOR, "ensemble-planner": ensemble_planner, "ensemble-runtime": ensemble_runtime,
-          "selection": selection, "demo": demo, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
+TABLES = {**ESTIMATOR, "results-experiments": results_experiments, "results-measurements": results_measurements, "results-bare": results_bare,
+          "ensemble-planner": ensemble_planner, "ensemble-runtime": ensemble_runtime,
+          "selection": selection, "demo": demo, "penguin-claims": penguin_claims, "transfer-claims": transfer_claims, "transfer-hours": transfer_hours, "estimator-claims": estimator_claims, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
           "transfer-scores": transfer_scores, "transfer-full": transfer_full, "transfer-controls": transfer_controls,
           "transfer-cost": transfer_cost, "transfer-ranks": transfer_ranks, "together": together}
 
