@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # Everything that this machine can test, inside the environment: ./nasturtium test [SUITE...]
-#   style    clang-format, direction of includes, SPDX lines, tables of the documents, shellcheck
+#   style    clang-format, direction of includes, SPDX lines, tables, links and commands of the documents, shellcheck
 #   openmp   the whole build with warnings as errors, all tests
 #   install  install and export, used by a project of its own: found as a package, and as a sub-folder
 #   serial   Kokkos Serial with Kokkos Kernels: tests of kernels and nn
@@ -87,10 +87,12 @@ build() {
 suite_style() {
   local sources scripts
   mapfile -t sources < <(git ls-files '*.hpp' '*.cpp')
-  mapfile -t scripts < <(git ls-files '*.sh' nasturtium .ci/run)
+  mapfile -t scripts < <(git ls-files '*.sh' '*.sbatch' nasturtium .ci/run)
   quietly "clang-format" clang-format --dry-run -Werror "${sources[@]}"
   quietly "includes" python3 tests/checks/includes.py .
   quietly "tables of the documents" python3 bench/tables.py --check
+  quietly "links and commands of the documents" python3 tests/checks/documents.py .
+  quietly "tests of the checks" python3 -m unittest discover -s tests/checks -p '*_test.py'
   quietly "shellcheck" shellcheck -x -e SC2016 "${scripts[@]}"
 }
 
