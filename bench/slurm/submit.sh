@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: nasturtium contributors
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# Submits an experiment, with the wall time and the memory that nasturtium estimate advises.
+# Submits an experiment, with the wall time (and on a CPU the memory) that nasturtium estimate advises.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 
@@ -17,9 +17,11 @@ usage: bench/slurm/submit.sh [OPTIONS] EXPERIMENT [OPTIONS OF nasturtium reprodu
   --batch N          with it: batch size [32]
   --optimiser NAME   with it: the rule of the updates [sgd]
   --model FILE       with it: what nasturtium estimate fit wrote on such a node [runs/estimator.json]
+  --host-memory M    with it: MiB of the program and its data beside the training step [8192]
   --sbatch OPTION    for sbatch, e.g. --sbatch --partition=gpu; may be given again
   --dry-run          prints the calls of sbatch and makes none; DRY_RUN=1 does the same
 
+The memory that estimate tells is the step's. On a GPU it is the GPU's and only shown; --mem of the batch script holds there.
 Without --network the limits of the batch scripts hold.
 EOT
 }
@@ -29,12 +31,17 @@ die() {
   exit 2
 }
 
-array='' network='' epochs='' samples='' batch=32 optimiser=sgd model=runs/estimator.json dry=${DRY_RUN:-} more=()
+array='' network='' epochs='' samples='' batch=32 optimiser=sgd model=runs/estimator.json host_memory=8192 dry=${DRY_RUN:-} more=()
 while [[ $# -gt 0 && $1 == -* ]]; do
   case $1 in
     --array | --network | --epochs | --samples | --batch | --optimiser | --model)
       [[ $# -gt 1 ]] || die "$1 needs a value"
       printf -v "${1#--}" %s "$2"
+      shift
+      ;;
+    --host-memory)
+      [[ ${2:-} =~ ^[0-9]+$ ]] || die "$1 takes a number of MiB"
+      host_memory=$2
       shift
       ;;
     --sbatch)
@@ -63,8 +70,15 @@ if [[ -n $network ]]; then
   program=${NASTURTIUM_PROGRAM:-build/cuda/cli/nasturtium}
   advice=$("$program" estimate "$network" --batch "$batch" --optimiser "$optimiser" --epochs "$epochs" --samples "$samples" \
     --model "$model" --slurm) || die "no advice for '$network'"
-  mapfile -t limits < <(sed -n 's/^#SBATCH //p' <<<"$advice")
-  [[ ${#limits[@]} -gt 0 ]] || die "nasturtium estimate --slurm gave no line for sbatch: $advice"
+  time=$(sed -n 's/^#SBATCH --time=\([0-9:-]*\)$/\1/p' <<<"$advice")
+  memory=$(sed -n 's/^#SBATCH --mem=\([0-9]*\)M$/\1/p' <<<"$advice")
+  [[ -n $time && -n $memory ]] || die "nasturtium estimate --slurm gave no time and memory: $advice"
+  limits=(--time="$time")
+  if [[ ${NASTURTIUM_BACKEND:-cuda} == cuda ]]; then
+    printf 'submit: a step takes %s MiB of the GPU\n' "$memory" >&2
+  else
+    limits+=(--mem="$((memory + host_memory))M")
+  fi
 fi
 
 # submit OPTIONS...: calls sbatch and prints the number of the job.

@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: nasturtium contributors
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Checks the documents: links and anchors lead somewhere, files that are named exist, and every command of the program that is shown
-could be given: its verb, its options and their choices are in docs/reference.md. Every report below results/ is in results/README.md.
+could be given: its verb, its options and their choices are in docs/reference.md. A block below `<!-- from FILE -->` stands in that file.
+Every report below results/ is in results/README.md.
 
 usage: documents.py [ROOT]
 """
@@ -151,6 +152,17 @@ def named_file_fault(path: pathlib.Path, name: str, root: pathlib.Path) -> str:
     return "" if any(place.exists() for place in places) else f"no file is called '{name}'"
 
 
+def excerpt_fault(path: pathlib.Path, block: markdown.Block) -> str:
+    """A block below `<!-- from FILE -->` stands in that file, line by line."""
+    if not block.mark.startswith("from "):
+        return ""
+    name = block.mark.removeprefix("from ")
+    source = path.parent / name
+    if not source.is_file():
+        return f"no file is called '{name}'"
+    return "" if "\n".join(["", *block.lines, ""]) in "\n" + source.read_text(encoding="utf-8") else f"these lines do not stand in {name}"
+
+
 def unlisted_reports(root: pathlib.Path) -> list[str]:
     """Reports below results/ that results/README.md does not link to."""
     index = root / "results" / "README.md"
@@ -172,6 +184,8 @@ def faults(root: pathlib.Path) -> list[str]:
                 found.append(f"{path.relative_to(root)}:{line}: {fault}")
         for line, target in document.links():
             say(line, link_fault(path.resolve(), target, root, anchors))
+        for block in document.blocks:
+            say(block.line, excerpt_fault(path, block))
         if path == root / "docs/reference.md":
             continue
         shown = [(block.line + at, text, True) for block in document.blocks if block.language in SHELL and not block.generated

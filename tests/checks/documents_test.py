@@ -140,6 +140,12 @@ class Documents(unittest.TestCase):
         self.put("results/README.md", "[two](two/tables.md)")
         self.assertEqual(self.found(""), ["results/README.md: does not link to results/one/"])
 
+    def test_excerpts_stand_in_their_files(self) -> None:
+        self.put("a.cpp", "one\n  two\nthree\n")
+        self.assertEqual(self.found("<!-- from a.cpp -->\n```cpp\n  two\nthree\n```\n"), [])
+        self.assertEqual(self.found("<!-- from a.cpp -->\n```cpp\ntwo\nthree\n```\n"), ["README.md:3: these lines do not stand in a.cpp"])
+        self.assertEqual(self.found("<!-- from b.cpp -->\n```cpp\ntwo\n```\n"), ["README.md:3: no file is called 'b.cpp'"])
+
     def test_any_text_is_read(self) -> None:
         for text in ("", "```", "`", "``a`b``", "[", "[](", "    ", "```\n\\", "~~~\n```\n~~~\n[a](gone.md)", "<!-- table x -->"):
             with self.subTest(text=text):

@@ -95,15 +95,22 @@ class Slurm(unittest.TestCase):
 
     def test_limits_are_the_programs_advice(self) -> None:
         program = self.stand_in("program", f"echo \"$@\" >{self.folder}/asked; printf '#SBATCH --time=02:03:04\\n#SBATCH --mem=512M\\n'")
-        done = self.call("submit.sh", "--dry-run", "--network", "resnet20", "--epochs", "400", "--samples", "15000", "--batch", "64", "--array", "10",
-                         "--sbatch", "--partition=gpu", "weight-transfer", "--scale", "node", "--out", "runs/t", NASTURTIUM_PROGRAM=program)
+        def submit(**variables: str) -> subprocess.CompletedProcess[str]:
+            return self.call("submit.sh", "--dry-run", "--network", "resnet20", "--epochs", "400", "--samples", "15000", "--batch", "64", "--array", "10",
+                             "--sbatch", "--partition=gpu", "--host-memory", "1000", "weight-transfer", "--scale", "node", "--out", "runs/t",
+                             NASTURTIUM_PROGRAM=program, **variables)
+        done = submit(NASTURTIUM_BACKEND="openmp")
         self.assertEqual(done.returncode, 0, done.stderr)
         asked = (self.folder / "asked").read_text().split()
         self.assertEqual(documents.command_fault(["nasturtium", *asked], self.reference, documents.Launcher(ROOT), True), "")
         self.assertEqual(asked[:2] + asked[-1:], ["estimate", "resnet20", "--slurm"])
         self.assertEqual([" ".join(shlex.split(line)) for line in done.stderr.splitlines()], [
-            "sbatch --array=1-10 --time=02:03:04 --mem=512M --partition=gpu bench/slurm/array.sbatch weight-transfer --scale node --out runs/t",
+            "sbatch --array=1-10 --time=02:03:04 --mem=1512M --partition=gpu bench/slurm/array.sbatch weight-transfer --scale node --out runs/t",
             "sbatch --dependency=afterok:JOB --partition=gpu bench/slurm/reproduce.sbatch weight-transfer --scale node --out runs/t --seeds 10"])
+        done = submit()
+        self.assertEqual(done.stderr.splitlines()[0], "submit: a step takes 512 MiB of the GPU")
+        self.assertIn("--time=02:03:04", done.stderr)
+        self.assertNotIn("--mem", done.stderr)
 
     def test_submitting(self) -> None:
         self.stand_in("sbatch", f"printf '%s\\n' \"$*\" >>{self.folder}/calls; echo '17;cluster'")
