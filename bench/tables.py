@@ -258,7 +258,7 @@ def penguin_claims() -> list[str]:
         ["wall time, times shorter", "", "2.5-5.3", replayed_wall("penguin"), replayed_wall("nasturtium"), live("wall factor", 1)],
         ["true best in the predicted best, %", "74-97", "", of("penguin", "recall 10 %", 0), of("nasturtium", "recall 10 %", 0), ""],
         ["mean accuracy of the two sets differs by, points", "at most 0.7", "", of("penguin", "gap", 2), of("nasturtium", "gap", 2), ""]], 6), "",
-        f"Smallest and largest of {searches} searches. Both searches, to the end and with the engine, took "
+        f"Smallest and largest of {searches} searches. Both searches, to the end and with the engine, took",
         f"{minutes['fashion-mnist']:.0f} minutes for the three of Fashion-MNIST and {minutes['cifar100']:.0f} for those of CIFAR-100, on one thread."]
 
 
