@@ -13,11 +13,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
+#include <chrono>
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <iostream>
 #include <set>
+#include <thread>
 
 namespace nasturtium::cli {
 
@@ -62,10 +64,15 @@ int run_again(std::vector<std::string> const& arguments)
     ::execv("/proc/self/exe", argv.data());
     ::_exit(127);
   }
+  // Ctrl-C tells both; a signal to this process alone is passed on.
   int raw = 0;
-  while (::waitpid(child, &raw, 0) < 0 && errno == EINTR) {
-    if (interrupted())
-      ::kill(child, SIGINT); // which Ctrl-C has told already, but a signal to this process alone has not
+  bool told = false;
+  while (::waitpid(child, &raw, WNOHANG) == 0) {
+    if (interrupted() && !told) {
+      ::kill(child, SIGINT);
+      told = true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   return WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
 }
@@ -305,7 +312,7 @@ int reproduce(Invocation const& call)
   VerbParser parser("reproduce", "Runs an experiment of a paper: trains, compares, writes tables and a page.",
                     examples);
   parser->add_option("EXPERIMENT", name, summaries + "all: each of them. Its own options stand behind it")
-      ->option_text(words + "all");
+      ->option_text(words + "all (or --resume)");
   std::string folder;
   parser->add_option("--resume", folder, "Go on with the experiment of this folder, as it was asked for")
       ->type_name("DIR");

@@ -22,6 +22,7 @@ import markdown  # noqa: E402
 SHELL = {"", "sh", "bash", "console"}
 PROGRAM = re.compile(r"(?:[A-Z_]+=\S* +)*(?:\./)?nasturtium +\S")
 NAMED_FILE = re.compile(r"(?:[A-Za-z_][\w.-]*/)+[\w.-]+\.(?:md|py|sh|sbatch|hpp|cpp|json|csv|txt|cff)")
+WRITTEN = ("build", "runs")  # by commands; not part of the project
 STANDS_FOR_MANY = re.compile(r"(?:^|/)[A-Z]+(?:_\w+)?\.(?!md)\w+$")
 PLACEHOLDER = re.compile(r"\.\.\.|[A-Z][A-Z0-9_]*(?:\.\.\.)?|.*[<>…].*")
 
@@ -146,7 +147,7 @@ def link_fault(path: pathlib.Path, target: str, root: pathlib.Path, known: dict[
 def named_file_fault(path: pathlib.Path, name: str, root: pathlib.Path) -> str:
     """A file that is named in the text: from the root, from the document, or a header as it is included."""
     top = name.split("/")[0]
-    if not NAMED_FILE.fullmatch(name) or not (root / top).is_dir() or STANDS_FOR_MANY.search(name):
+    if not NAMED_FILE.fullmatch(name) or not (root / top).is_dir() or top in WRITTEN or STANDS_FOR_MANY.search(name):
         return ""
     places = [root / name, path.parent / name, *root.glob(f"*/include/nasturtium/{name}"), *root.glob(f"{top}/src/{name.split('/', 1)[1]}")]
     return "" if any(place.exists() for place in places) else f"no file is called '{name}'"

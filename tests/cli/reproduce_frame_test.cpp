@@ -66,7 +66,7 @@ TEST_CASE("reproduce: killed at random moments and resumed, the tables are those
     double const seconds = clock.seconds();
     std::string const cut = folder / (it.name + "-cut");
     int kills = 0;
-    for (int round = 0; round < 4; ++round) {
+    for (int round = 0; round < 3; ++round) {
       Process process(fs::exists(cut + "/call.json") ? Words{"reproduce", "--resume", cut} : calling(it, cut));
       sleep_ms(static_cast<int>(1000 * seconds * (0.15 + 0.6 * std::uniform_real_distribution<>()(random))));
       bool const running = process.running();
