@@ -92,6 +92,8 @@ suite_style() {
   quietly "includes" python3 tests/checks/includes.py .
   quietly "tables of the documents" python3 bench/tables.py --check
   quietly "links and commands of the documents" python3 tests/checks/documents.py .
+  mapfile -t pages < <(git ls-files 'results/*index.html')
+  quietly "pages of the results" python3 tests/checks/pages.py "${pages[@]}"
   quietly "tests of the checks" python3 -m unittest discover -s tests/checks -p '*_test.py'
   quietly "shellcheck" shellcheck -x -e SC2016 "${scripts[@]}"
 }

@@ -28,7 +28,7 @@ struct Deployment
   int height = 1, width = 1, channels = 1, classes = 2;
   std::vector<std::string> class_names; ///< empty, or one a class
   nn::InputMoments moments;
-  std::vector<ServingDevice> devices;   ///< in the order of plan.devices
+  std::vector<ServingDevice> devices; ///< in the order of plan.devices
   int segment_size = 128;
   Plan plan;
 };
