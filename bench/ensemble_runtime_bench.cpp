@@ -33,7 +33,7 @@ using cli::ServingContender;
 
 struct Arguments
 {
-  int rounds = 7, samples = 8192, cores = 2;
+  int rounds = 7, samples = 32768, cores = 2;
   std::vector<std::string> networks;
 };
 
@@ -86,9 +86,12 @@ std::vector<ServingContender> make_contenders(PlanningProblem const& problem)
   auto const answer = plan_allocation(problem);
   require(!answer.plans.empty(), answer.explanation);
   std::vector<ServingContender> contenders;
+  auto const& first = answer.plans.front();
+  int const segment = cli::suitable_segment(first.throughput, first.allocation.largest_batch());
   for (std::size_t i = 0; i < answer.plans.size(); ++i)
-    contenders.push_back({"planned" + std::to_string(i + 1), answer.plans[i], false});
-  auto baselines = cli::serving_baselines(problem);
+    contenders.push_back({"planned" + std::to_string(i + 1), make_plan(problem, answer.plans[i].allocation, segment),
+                          false, false, segment});
+  auto baselines = cli::serving_baselines(problem, segment);
   contenders.insert(contenders.end(), baselines.begin(), baselines.end());
   return contenders;
 }

@@ -43,7 +43,7 @@ double largest_difference(std::vector<float> const& left, std::vector<float> con
 int ensemble_bench(Invocation const& call)
 {
   std::string folder, csv, data_dir;
-  int samples = 8192, rounds = 7;
+  int samples = 32768, rounds = 7;
   bool as_json = false;
   VerbParser parser("ensemble bench", "Measures a deployment against simpler ways to serve the same ensemble.",
                     examples);
@@ -73,22 +73,26 @@ int ensemble_bench(Invocation const& call)
   require(problem.models == deployment.plan.models && problem.devices.size() == deployment.devices.size(), profile,
           ": was measured of another ensemble than that of deployment.json; nasturtium ensemble plan makes both");
   SampleImages const images(dataset, samples);
-  auto contenders = serving_baselines(problem);
-  contenders.insert(contenders.begin(), ServingContender{"planned", deployment.plan, false});
+  auto contenders = serving_baselines(problem, deployment.segment_size);
+  contenders.insert(contenders.begin(),
+                    ServingContender{"planned", deployment.plan, false, false, deployment.segment_size});
   if (!run_contest(contenders, models, deployment.devices, deployment.moments, images.view(), rounds,
                    [] { return interrupted(); }))
     return exit_interrupted;
   std::vector<float> served, fixed_order, reference;
   {
-    EnsembleServer server(models, deployment.devices, deployment.plan, deployment.moments);
+    ServingOptions options;
+    options.segment_size = deployment.segment_size;
+    EnsembleServer server(models, deployment.devices, deployment.plan, deployment.moments, options);
     served = server.predict(images.view());
   }
   {
     ServingOptions options;
+    options.segment_size = deployment.segment_size;
     options.fixed_order = true;
     EnsembleServer server(models, deployment.devices, deployment.plan, deployment.moments, options);
     fixed_order = server.predict(images.view());
-    SequentialEnsemble one(models, deployment.devices, deployment.plan, deployment.moments);
+    SequentialEnsemble one(models, deployment.devices, deployment.plan, deployment.moments, deployment.segment_size);
     reference = one.predict(images.view());
   }
   auto const table = serving_table(contenders);

@@ -38,7 +38,7 @@ struct Options
                              data_dir;
   std::vector<int> batches{1, 8, 32, 128};
   double latency_milliseconds = 0, rate = 0, seconds = 0.05, host_gigabytes = 0, device_gigabytes = 0;
-  int segment = 128, samples = 4096, rounds = 3;
+  int segment = 0, samples = 16384, rounds = 3;
   std::uint64_t seed = 1;
   bool json = false;
 };
@@ -58,7 +58,6 @@ PlanningOptions planning_options(Options const& options)
 {
   PlanningOptions planning;
   planning.seed = options.seed;
-  planning.segment_size = options.segment;
   if (options.objective == "latency") {
     planning.objective = PlanningObjective::throughput_within_latency;
     require(options.latency_milliseconds > 0, "--objective latency needs --latency MS");
@@ -139,7 +138,7 @@ int ensemble_plan(Invocation const& call)
   app.add_option("--host-memory", options.host_gigabytes, "For all members on the host; 0: what the machine has")
       ->type_name("GB");
   app.add_option("--gpu-memory", options.device_gigabytes, "Of the GPU")->type_name("GB");
-  app.add_option("--segment", options.segment, "Samples that members work on at a time")
+  app.add_option("--segment", options.segment, "Samples that members work on at a time; 0: two milliseconds of them")
       ->capture_default_str()
       ->type_name("N");
   app.add_option("--profile", options.profile, "Measurements of an earlier call, not new ones")->type_name("FILE");
@@ -160,6 +159,8 @@ int ensemble_plan(Invocation const& call)
   catch_interrupts();
   auto const planning = planning_options(options);
   require(options.samples >= 0 && options.samples <= 10'000'000, "--samples must be >= 0, got ", options.samples);
+  require(options.segment >= 0 && options.segment <= 1 << 20, "--segment must be in [0, 1048576], got ",
+          options.segment);
   require(options.rounds >= 1 && options.rounds <= 1000, "--rounds must be in [1, 1000], got ", options.rounds);
   if (options.out.empty()) options.out = options.folder;
   if (options.front.empty()) options.front = (fs::path(options.folder) / "front.json").string();
@@ -175,7 +176,6 @@ int ensemble_plan(Invocation const& call)
   for (auto const& member : entry.members)
     deployment.members.push_back({member.id, member.weight});
   deployment.temperature = entry.temperature;
-  deployment.segment_size = options.segment;
   deployment.devices = serving_devices(options.devices, device.trainer().backend);
   auto const models = load_models(deployment);
   auto const runtime = device.start(call);
@@ -189,8 +189,12 @@ int ensemble_plan(Invocation const& call)
     return exit_failure;
   }
   std::vector<ServingContender> tried;
-  for (std::size_t i = 0; i < answer.plans.size(); ++i)
-    tried.push_back({concat("plan ", i + 1), answer.plans[i], false});
+  for (std::size_t i = 0; i < answer.plans.size(); ++i) {
+    auto const& plan = answer.plans[i];
+    int const segment =
+        options.segment > 0 ? options.segment : suitable_segment(plan.throughput, plan.allocation.largest_batch());
+    tried.push_back({concat("plan ", i + 1), make_plan(problem, plan.allocation, segment), false, false, segment});
+  }
   std::size_t best = 0;
   if (options.samples > 0) {
     SampleImages const images(dataset, options.samples);
@@ -201,6 +205,7 @@ int ensemble_plan(Invocation const& call)
       if (median(tried[i].rates) > median(tried[best].rates)) best = i;
   }
   deployment.plan = tried[best].plan;
+  deployment.segment_size = tried[best].segment_size;
   // A folder that moves keeps its library.
   if (auto const relative = fs::path(deployment.library).lexically_relative(fs::absolute(options.out));
       !relative.empty() && *relative.begin() != "..")

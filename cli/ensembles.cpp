@@ -193,9 +193,13 @@ bool serve(EnsemblesCell& cell, std::string const& path, EnsemblesPlan const& pl
     auto const problem = measure_profile(models, devices);
     auto const answer = plan_allocation(problem);
     require(!answer.plans.empty(), cell.name, ": ", answer.explanation);
-    auto contenders = serving_baselines(problem);
+    auto const& first = answer.plans.front();
+    int const segment = suitable_segment(first.throughput, first.allocation.largest_batch());
+    auto contenders = serving_baselines(problem, segment);
     for (std::size_t i = answer.plans.size(); i-- > 0;)
-      contenders.insert(contenders.begin(), ServingContender{concat("plan ", i + 1), answer.plans[i], false});
+      contenders.insert(contenders.begin(), ServingContender{concat("plan ", i + 1),
+                                                             make_plan(problem, answer.plans[i].allocation, segment),
+                                                             false, false, segment});
     if (!run_contest(contenders, models, devices, moments, images.view(), plan.serve_rounds,
                      [] { return interrupted(); }))
       return false;
@@ -262,7 +266,7 @@ EnsemblesPlan ensembles_plan(std::string const& scale)
     plan.deep = 5;
     plan.pool = 14;
     plan.served = 5;
-    plan.serve_samples = 4096;
+    plan.serve_samples = 32768;
     plan.serve_rounds = 7;
     plan.planner_seeds = 200;
   } else if (scale == "node" || scale == "paper") {

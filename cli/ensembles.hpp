@@ -43,7 +43,7 @@ struct EnsemblesPlan
   int deep = 3;          ///< members of the deep ensemble; 0: none
   int pool = 10;         ///< models of the pool that every ensemble of is tried
   int served = 2;        ///< ensembles of the first library that are planned and served; 0: none
-  int serve_samples = 1024, serve_rounds = 3;
+  int serve_samples = 8192, serve_rounds = 3;
   int planner_seeds = 20; ///< problems of each suite with a known optimum
   std::string data_dir, out;
 };

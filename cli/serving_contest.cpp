@@ -52,12 +52,13 @@ double fastest(ServingContender const& contender)
 
 } // namespace
 
-std::vector<ServingContender> serving_baselines(PlanningProblem const& problem)
+std::vector<ServingContender> serving_baselines(PlanningProblem const& problem, int segment_size)
 {
   std::vector<ServingContender> baselines;
   auto const add = [&](std::string name, Allocation const& allocation, bool sequential = false) {
     if (allocation.cells() == 0 || !allocation_fault(problem, allocation).empty()) return;
-    baselines.push_back({std::move(name), make_plan(problem, allocation), true, sequential});
+    baselines.push_back(
+        {std::move(name), make_plan(problem, allocation, segment_size), true, sequential, segment_size});
   };
   int const usual = *std::min_element(problem.batches.begin(), problem.batches.end(), [](int a, int b) {
     return std::abs(std::log2(a) - 5) < std::abs(std::log2(b) - 5); // nearest to 32
@@ -69,6 +70,15 @@ std::vector<ServingContender> serving_baselines(PlanningProblem const& problem)
   return baselines;
 }
 
+int suitable_segment(double samples_per_second, int largest_batch)
+{
+  constexpr double seconds = 2e-3;
+  constexpr int least = 128, most = 8192;
+  int const batches =
+      std::max(1, static_cast<int>(std::min<double>(most, seconds * samples_per_second)) / largest_batch);
+  return std::clamp(batches * largest_batch, std::max(least, largest_batch), std::max(most, largest_batch));
+}
+
 bool run_contest(std::vector<ServingContender>& contenders, std::vector<ServedModel> const& models,
                  std::vector<ServingDevice> const& devices, nn::InputMoments const& moments, nn::Images const& images,
                  int rounds, std::function<bool()> const& interrupted)
@@ -77,9 +87,13 @@ bool run_contest(std::vector<ServingContender>& contenders, std::vector<ServedMo
   std::vector<std::unique_ptr<SequentialEnsemble>> sequential;
   for (auto const& contender : contenders) {
     bool const alone = contender.sequential;
-    sequential.push_back(alone ? std::make_unique<SequentialEnsemble>(models, devices, contender.plan, moments)
-                               : nullptr);
-    servers.push_back(alone ? nullptr : std::make_unique<EnsembleServer>(models, devices, contender.plan, moments));
+    ServingOptions options;
+    options.segment_size = contender.segment_size;
+    sequential.push_back(
+        alone ? std::make_unique<SequentialEnsemble>(models, devices, contender.plan, moments, contender.segment_size)
+              : nullptr);
+    servers.push_back(alone ? nullptr
+                            : std::make_unique<EnsembleServer>(models, devices, contender.plan, moments, options));
   }
   auto const samples =
       static_cast<double>(images.size()) / static_cast<double>(models.front().architecture.input.size());

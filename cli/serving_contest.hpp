@@ -19,7 +19,8 @@ struct ServingContender
   std::string name;
   ensemble::Plan plan;
   bool baseline = true;
-  bool sequential = false;         ///< by one thread, one member after another
+  bool sequential = false; ///< by one thread, one member after another
+  int segment_size = 128;
   std::vector<double> rates{};     ///< samples per second, by round
   std::vector<double> processor{}; ///< seconds of all threads for a sample, by round
   std::vector<double> latencies{}; ///< of segments, seconds; of contenders that are not sequential
@@ -27,7 +28,11 @@ struct ServingContender
 
 /// The baselines of the reference (section 2.8) that fit in memory: sequential on the first device, round robin, worst
 /// fit with one batch size for all (32, or the nearest that was profiled) and with the best one of every model.
-std::vector<ServingContender> serving_baselines(ensemble::PlanningProblem const& problem);
+std::vector<ServingContender> serving_baselines(ensemble::PlanningProblem const& problem, int segment_size);
+
+/// Samples of a segment that take two milliseconds at this rate, in batches of `largest_batch`, but 128 to 8,192: to
+/// hand segments over takes some tens of microseconds.
+int suitable_segment(double samples_per_second, int largest_batch);
 
 /// Lets all serve the same samples in turns, `rounds` times after one that does not count, each round in another
 /// order. False where `interrupted` said so: what was measured until then stands.

@@ -45,13 +45,39 @@ void run_on(ServingDevice const& device, Work const& work)
   if (error) std::rethrow_exception(error);
 }
 
+constexpr int different_batches = 8; // in turns, as a server does not meet the same samples again and again
+
+/// What a cell does with a batch: logits, and their weighted softmax into a sum.
+class CellWork
+{
+public:
+  CellWork(ServingDevice const& device, ServedModel const& model, int batch)
+      : m_session({.backend = device.backend, .threads = device.threads, .batch = batch}, model.architecture,
+                  *model.weights),
+        m_logits(device.backend, batch, m_session.outputs()), m_sum(device.backend, batch, m_session.outputs()),
+        m_batch(batch)
+  {
+  }
+  void run(nn::Images const& images)
+  {
+    m_session.run(images, m_logits, 0);
+    m_session.add_softmax(m_logits, m_batch, 1, false, m_sum);
+  }
+  std::int64_t bytes() const { return m_session.bytes(); }
+
+private:
+  nn::InferenceSession m_session;
+  nn::RowBuffer m_logits, m_sum;
+  int m_batch;
+};
+
 class Profiler
 {
 public:
   Profiler(std::vector<ServedModel> const& models, ProfilingOptions const& options)
       : m_models(models), m_options(options),
-        m_bytes(random_bytes(static_cast<std::size_t>(models[0].architecture.input.size() * options.batches.back()))),
-        m_outputs(static_cast<std::size_t>(models[0].architecture.classes) * options.batches.back())
+        m_bytes(random_bytes(static_cast<std::size_t>(models[0].architecture.input.size()) * options.batches.back() *
+                             different_batches))
   {
   }
 
@@ -59,17 +85,16 @@ public:
   {
     Measurement measured;
     run_on(device, [&] {
-      auto session = make_session(device, model, batch);
-      auto const images = samples(batch);
-      session.run(images, m_outputs);
+      CellWork work(device, m_models[model], batch);
+      work.run(samples(batch, 0));
       std::vector<double> seconds;
       Stopwatch const all;
       while (static_cast<int>(seconds.size()) < m_options.least_runs || all.seconds() < m_options.seconds) {
         Stopwatch const one;
-        session.run(images, m_outputs);
+        work.run(samples(batch, static_cast<int>(seconds.size())));
         seconds.push_back(one.seconds());
       }
-      measured = {median(seconds), static_cast<double>(session.bytes())};
+      measured = {median(seconds), static_cast<double>(work.bytes())};
     });
     return measured;
   }
@@ -90,17 +115,11 @@ private:
   std::vector<ServedModel> const& m_models;
   ProfilingOptions const& m_options;
   std::vector<std::uint8_t> m_bytes;
-  std::vector<float> m_outputs;
 
-  nn::Images samples(int batch) const
+  nn::Images samples(int batch, int turn) const
   {
-    return nn::Images{m_bytes, {}}.part(0, static_cast<std::size_t>(batch * m_models[0].architecture.input.size()));
-  }
-
-  nn::InferenceSession make_session(ServingDevice const& device, int model, int batch) const
-  {
-    auto const& it = m_models[model];
-    return {{.backend = device.backend, .threads = device.threads, .batch = batch}, it.architecture, *it.weights};
+    auto const size = static_cast<std::size_t>(batch * m_models[0].architecture.input.size());
+    return nn::Images{m_bytes, {}}.part(static_cast<std::size_t>(turn % different_batches) * size, size);
   }
 
   /// Batches per second of `active` cells together.
@@ -110,26 +129,25 @@ private:
     std::vector<double> rates(active, 0);
     std::vector<std::exception_ptr> errors(active);
     std::vector<std::thread> threads;
-    auto const work = [&](int i) {
-      std::unique_ptr<nn::InferenceSession> session;
-      std::vector<float> outputs(m_outputs.size());
+    auto const measure_one = [&](int i) {
+      std::unique_ptr<CellWork> work;
       try {
         impl::pin_to_cores(device);
-        session = std::make_unique<nn::InferenceSession>(make_session(device, model, batch));
-        session->run(samples(batch), outputs);
+        work = std::make_unique<CellWork>(device, m_models[model], batch);
+        work->run(samples(batch, 0));
       } catch (...) {
         errors[i] = std::current_exception();
       }
       ready.arrive_and_wait();
-      if (!session) return;
+      if (!work) return;
       Stopwatch const clock;
       int runs = 0;
       for (; runs == 0 || clock.seconds() < m_options.probe_seconds; ++runs)
-        session->run(samples(batch), outputs);
+        work->run(samples(batch, runs));
       rates[i] = runs / clock.seconds();
     };
     for (int i = 0; i < active; ++i)
-      threads.emplace_back(work, i);
+      threads.emplace_back(measure_one, i);
     for (auto& thread : threads)
       thread.join();
     for (auto const& error : errors)
