@@ -6,7 +6,9 @@
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 
+#include <bit>
 #include <cmath>
+#include <map>
 
 using namespace nasturtium;
 using Catch::Approx;
@@ -77,4 +79,69 @@ TEST_CASE("statistics: Holm's adjustment, means, medians and their bootstrap")
   CHECK(high == Approx(4.5 + 1.59).margin(0.15));
   CHECK(bootstrap_mean(values, 0.95) == bootstrap_mean(values, 0.95));
   CHECK(bootstrap_mean(std::vector<double>{2, 2, 2}, 0.9) == std::pair<double, double>{2, 2});
+}
+
+TEST_CASE("statistics: the medians of all resamples, counted")
+{
+  for (std::size_t const n : {1U, 2U, 3U, 4U, 5U, 6U}) {
+    std::vector<double> values;
+    for (std::size_t i = 0; i < n; ++i)
+      values.push_back(std::exp2(static_cast<double>(i))); // no two pairs share a mean
+    std::map<double, double> counted;
+    auto total = static_cast<std::size_t>(std::pow(static_cast<double>(n), static_cast<double>(n)) + 0.5);
+    for (std::size_t draw = 0; draw < total; ++draw) {
+      std::vector<double> resample;
+      for (std::size_t i = 0, rest = draw; i < n; ++i, rest /= n)
+        resample.push_back(values[rest % n]);
+      counted[median(resample)] += 1.0 / static_cast<double>(total);
+    }
+    double sum = 0;
+    std::map<double, double> found;
+    for (auto const& [value, probability] : bootstrap_medians(values)) {
+      found[value] += probability;
+      sum += probability;
+    }
+    CHECK(sum == Approx(1));
+    REQUIRE(found.size() >= counted.size());
+    for (auto const& [value, probability] : found)
+      CHECK(probability == Approx(counted[value]).margin(1e-12));
+  }
+  double sum = 0;
+  for (auto const& [value, probability] : bootstrap_medians(std::vector<double>(1000, 3.0)))
+    sum += probability * value;
+  CHECK(sum == Approx(3));
+  CHECK_THROWS_AS(bootstrap_medians({}), Error);
+  CHECK_THROWS_AS(bootstrap_medians(std::vector<double>(1001, 1.0)), Error);
+}
+
+TEST_CASE("statistics: the rank sum test against all orders")
+{
+  std::vector<double> const high{1, 4, 5}, low{2, 3};
+  // Wins of every choice of 3 high ranks among 5; the example has 4 of 6.
+  int as_many = 0, choices = 0;
+  for (unsigned pattern = 0; pattern < 32; ++pattern) {
+    if (std::popcount(pattern) != 3) continue;
+    int wins = 0;
+    for (unsigned h = 0; h < 5; ++h)
+      for (unsigned l = 0; l < h; ++l)
+        wins += ((pattern >> h & 1U) != 0 && (pattern >> l & 1U) == 0) ? 1 : 0;
+    ++choices;
+    as_many += wins >= 4;
+  }
+  CHECK(rank_sum_greater(high, low) == Approx(static_cast<double>(as_many) / choices));
+  // Complete separation has one order in C(2n, n).
+  std::vector<double> const slow{11, 12, 13, 14, 15}, fast{1, 2, 3, 4, 5};
+  CHECK(rank_sum_greater(slow, fast) == Approx(1.0 / 252));
+  CHECK(rank_sum_greater(fast, slow) == Approx(1));
+  CHECK(rank_sum_greater(fast, fast) > 0.5); // ties speak against it
+  CHECK(rank_sum_greater({}, fast) == 1);
+  // The approximation goes on where the exact test ends.
+  std::vector<double> many, more;
+  for (int i = 0; i < 100; ++i) {
+    many.push_back(i + 8.25);
+    more.push_back(i);
+  }
+  double const exact = rank_sum_greater(many, more);
+  many.push_back(57.75);
+  CHECK(rank_sum_greater(many, more) == Approx(exact).epsilon(0.05));
 }

@@ -31,6 +31,17 @@ std::vector<double> holm(std::span<double const> p_values);
 /// ends are NaN without values.
 std::pair<double, double> bootstrap_mean(std::span<double const> values, double level, std::uint64_t seed = 1);
 
+/// The values that the median of a resample (as many draws, with replacement) can take, ascending, each with its
+/// probability: what a bootstrap of the median comes to with infinitely many resamples, so it needs no seed (Efron,
+/// 1979; for an even number of values from the joint law of the two middle ones). O(n^2) values for even n, n for odd
+/// ones. Throws Error for none and for more than 1000.
+std::vector<std::pair<double, double>> bootstrap_medians(std::vector<double> values);
+
+/// Mann and Whitney's one-sided test: the probability that as many of the pairs (high, low) would have high > low if
+/// both came from one distribution. Exact up to 10,000 pairs, then by the normal approximation with continuity
+/// correction; ties speak against it, so that it stays valid with them. 1 where one is empty. O(pairs^2) time.
+double rank_sum_greater(std::span<double const> high, std::span<double const> low);
+
 double mean(std::span<double const> values); ///< NaN for none
 double median(std::vector<double> values);   ///< of two middle ones their mean; NaN for none
 
