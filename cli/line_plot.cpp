@@ -182,12 +182,30 @@ std::vector<double> round_ticks(double low, double high, int count, bool whole)
   return ticks;
 }
 
+std::vector<double> log_ticks(double low, double high)
+{
+  double const first = std::floor(std::log10(low) + 1e-9), last = std::ceil(std::log10(high) - 1e-9);
+  bool const few = last - first <= 2;
+  std::vector<double> ticks;
+  for (double power = first; power <= std::max(last, first + 1); ++power)
+    for (double const factor : {1.0, 2.0, 5.0})
+      if (double const tick = factor * std::pow(10.0, power); (factor == 1 || few) && tick > 0 && std::isfinite(tick))
+        ticks.push_back(tick);
+  // The range with one tick below and one above.
+  while (ticks.size() > 2 && ticks[1] <= low * (1 + 1e-9))
+    ticks.erase(ticks.begin());
+  while (ticks.size() > 2 && ticks[ticks.size() - 2] >= high * (1 - 1e-9))
+    ticks.pop_back();
+  return ticks;
+}
+
 std::string to_svg(LinePlot const& plot, bool standalone)
 {
   double const infinity = std::numeric_limits<double>::infinity();
   double x_low = infinity, x_high = -infinity, y_low = infinity, y_high = -infinity;
-  auto const drawn = [](std::pair<double, double> const& point) {
-    return std::isfinite(point.first) && std::isfinite(point.second);
+  auto const drawn = [&](std::pair<double, double> const& point) {
+    return std::isfinite(point.first) && std::isfinite(point.second) && (!plot.log_x || point.first > 0) &&
+           (!plot.log_y || point.second > 0);
   };
   double widest_label = 0;
   for (auto const& series : plot.series) {
@@ -198,21 +216,29 @@ std::string to_svg(LinePlot const& plot, bool standalone)
         y_low = std::min(y_low, point.second);
         y_high = std::max(y_high, point.second);
       }
-    if (!series.secondary) widest_label = std::max(widest_label, text_width(series.name, 14));
+    if (!series.secondary && !series.scatter) widest_label = std::max(widest_label, text_width(series.name, 14));
   }
   bool const empty = !(x_low <= x_high);
-  if (empty) x_low = y_low = 0, x_high = y_high = 1;
+  if (empty) {
+    x_low = plot.log_x ? 0.1 : 0;
+    y_low = plot.log_y ? 0.1 : 0;
+    x_high = y_high = 1;
+  }
 
-  auto const x_ticks = round_ticks(x_low, x_high, plot.width / 90, plot.whole_x);
-  auto const y_ticks = round_ticks(y_low, y_high, 6);
+  auto const x_ticks =
+      plot.log_x ? log_ticks(x_low, x_high) : round_ticks(x_low, x_high, plot.width / 90, plot.whole_x);
+  auto const y_ticks = plot.log_y ? log_ticks(y_low, y_high) : round_ticks(y_low, y_high, 6);
   // The x axis ends where the data do: their last point is what the eye looks for.
-  double const x_first = x_ticks.front();
+  double const x_first = plot.log_x && x_high > x_low ? x_low : x_ticks.front();
   double const x_last = x_high > x_low ? x_high : x_ticks.back();
 
   Box const box{66, plot.width - 22 - widest_label, 74, plot.height - 54.0};
-  auto const to_x = [&](double x) { return box.left + (x - x_first) / (x_last - x_first) * (box.right - box.left); };
+  auto const share = [](double value, double first, double last, bool log) {
+    return log ? std::log(value / first) / std::log(last / first) : (value - first) / (last - first);
+  };
+  auto const to_x = [&](double x) { return box.left + share(x, x_first, x_last, plot.log_x) * (box.right - box.left); };
   auto const to_y = [&](double y) {
-    return box.bottom - (y - y_ticks.front()) / (y_ticks.back() - y_ticks.front()) * (box.bottom - box.top);
+    return box.bottom - share(y, y_ticks.front(), y_ticks.back(), plot.log_y) * (box.bottom - box.top);
   };
 
   // Unique on a page: its plots differ in title or in width.
@@ -237,15 +263,16 @@ std::string to_svg(LinePlot const& plot, bool standalone)
   for (double const tick : y_ticks) {
     out << "<path class=\"grid\" d=\"M" << px(box.left) << ' ' << px(to_y(tick)) << 'H' << px(box.right) << "\"/>"
         << "<text x=\"" << px(box.left - 9) << "\" y=\"" << px(to_y(tick) + 4.5) << "\" text-anchor=\"end\">"
-        << fixed(tick, y_decimals) << "</text>\n";
+        << fixed(tick, plot.log_y ? decimals_of(tick) : y_decimals) << "</text>\n";
   }
   int const x_decimals = decimals_of(x_ticks[1] - x_ticks[0]);
   out << "<path class=\"axis\" d=\"M" << px(box.left) << ' ' << px(box.bottom) << 'H' << px(box.right) << "\"/>\n";
   for (double const tick : x_ticks) {
-    if (tick < x_first - 1e-9 || tick > x_last + 1e-9) continue;
+    double const slack = plot.log_x ? 1e-9 * tick : 1e-9;
+    if (tick < x_first - slack || tick > x_last + slack) continue;
     out << "<path class=\"axis\" d=\"M" << px(to_x(tick)) << ' ' << px(box.bottom) << "v5\"/><text x=\""
-        << px(to_x(tick)) << "\" y=\"" << px(box.bottom + 20) << "\" text-anchor=\"middle\">" << fixed(tick, x_decimals)
-        << "</text>\n";
+        << px(to_x(tick)) << "\" y=\"" << px(box.bottom + 20) << "\" text-anchor=\"middle\">"
+        << fixed(tick, plot.log_x ? decimals_of(tick) : x_decimals) << "</text>\n";
   }
   out << "<text x=\"" << px((box.left + box.right) / 2) << "\" y=\"" << px(plot.height - 12.0)
       << "\" text-anchor=\"middle\">" << escape_markup(plot.x_label) << "</text>\n<text transform=\"translate(18 "
@@ -262,16 +289,16 @@ std::string to_svg(LinePlot const& plot, bool standalone)
       for (auto const& point : series.points)
         if (drawn(point)) points.emplace_back(to_x(point.first), to_y(point.second));
       if (points.empty()) continue;
-      if (points.size() > 1) {
+      if (points.size() > 1 && !series.scatter) {
         out << "<path class=\"line g" << group << (secondary ? " thin" : "") << "\" d=\"";
         for (std::size_t i = 0; i < points.size(); ++i)
           out << (i ? 'L' : 'M') << px(points[i].first) << ' ' << px(points[i].second);
         out << "\"/>\n";
       }
-      if (!secondary) {
-        if (points.size() <= 25)
-          for (auto const& [x, y] : points)
-            out << marker(x, y, group) << '\n';
+      if (series.scatter || (!secondary && points.size() <= 25))
+        for (auto const& [x, y] : points)
+          out << marker(x, y, group) << '\n';
+      if (!secondary && !series.scatter) {
         labels.push_back({points.back().first + 11, points.back().second + 5, series.name, static_cast<int>(group)});
       }
     }

@@ -17,6 +17,7 @@ struct Series
   std::vector<std::pair<double, double>> points; ///< (x, y), x ascending; points that are not finite are left out
   int group = 0;
   bool secondary = false; ///< thin, dashed and without a label of its own
+  bool scatter = false;   ///< markers without a line and without a label, in any order of x
 };
 
 struct LinePlot
@@ -28,6 +29,7 @@ struct LinePlot
   bool whole_x = false; ///< ticks of x at whole numbers alone
   std::vector<Series> series;
   int width = 760, height = 440;
+  bool log_x = false, log_y = false; ///< logarithmic axes; points that are not > 0 there are left out
 };
 
 /// The plot as one <svg> element; `standalone` adds the XML head that a file of its own needs.
@@ -35,6 +37,9 @@ std::string to_svg(LinePlot const& plot, bool standalone);
 
 /// Round tick values (1, 2 or 5 times a power of ten apart) that enclose [low, high]; about `count` of them.
 std::vector<double> round_ticks(double low, double high, int count, bool whole = false);
+
+/// The same for a logarithmic axis, 0 < low <= high: powers of ten, with 2 and 5 times them where there are few.
+std::vector<double> log_ticks(double low, double high);
 
 /// Text with &, <, > and quotes as entities, for SVG and HTML.
 std::string escape_markup(std::string const& text);

@@ -26,12 +26,18 @@ json::Value to_json(LinePlot const& plot)
     json::Array points;
     for (auto const& [x, y] : line.points)
       points.emplace_back(json::Array{x, y});
-    series.emplace_back(json::Object{
-        {"name", line.name}, {"group", line.group}, {"secondary", line.secondary}, {"points", std::move(points)}});
+    json::Object object{{"name", line.name}, {"group", line.group}, {"secondary", line.secondary}};
+    if (line.scatter) object["scatter"] = true;
+    object["points"] = std::move(points);
+    series.emplace_back(std::move(object));
   }
-  return json::Object{{"title", plot.title},     {"subtitle", plot.subtitle}, {"description", plot.description},
+  json::Object object{{"title", plot.title},     {"subtitle", plot.subtitle}, {"description", plot.description},
                       {"x_label", plot.x_label}, {"y_label", plot.y_label},   {"whole_x", plot.whole_x},
-                      {"width", plot.width},     {"height", plot.height},     {"series", std::move(series)}};
+                      {"width", plot.width},     {"height", plot.height}};
+  if (plot.log_x) object["log_x"] = true;
+  if (plot.log_y) object["log_y"] = true;
+  object["series"] = std::move(series);
+  return object;
 }
 
 LinePlot parse_plot(json::Value const& value, std::string const& source)
@@ -46,12 +52,15 @@ LinePlot parse_plot(json::Value const& value, std::string const& source)
   plot.whole_x = reader.boolean("whole_x");
   plot.width = static_cast<int>(reader.integer("width", 100, 10000));
   plot.height = static_cast<int>(reader.integer("height", 100, 10000));
+  plot.log_x = reader.boolean("log_x", false);
+  plot.log_y = reader.boolean("log_y", false);
   for (auto const& item : reader.array("series")) {
     json::Reader line(item, concat(source, ": series[", plot.series.size(), "]"));
     Series series;
     series.name = line.string("name");
     series.group = static_cast<int>(line.integer("group", 0, 1000));
     series.secondary = line.boolean("secondary");
+    series.scatter = line.boolean("scatter", false);
     std::string const where = line.what("points");
     for (auto const& point : line.array("points")) {
       auto const& pair = json::to_array(point, where);

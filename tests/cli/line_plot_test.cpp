@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <limits>
+#include <sstream>
 
 using namespace nasturtium::cli;
 
@@ -84,6 +85,54 @@ TEST_CASE("a plot is well-formed SVG with title, description, labels and no valu
   LinePlot nothing;
   CHECK(well_formed(to_svg(nothing, true)));
   CHECK(to_svg(nothing, true).find("no values") != std::string::npos);
+}
+
+TEST_CASE("logarithmic ticks enclose the data, and are powers of ten where they are many")
+{
+  CHECK(log_ticks(1, 1000) == std::vector<double>{1, 10, 100, 1000});
+  CHECK(log_ticks(3, 30) == std::vector<double>{2, 5, 10, 20, 50});
+  for (double const low : {1e-7, 0.3, 1.0, 42.0, 3e9})
+    for (double const factor : {1.0, 1.01, 4.0, 900.0, 1e12}) {
+      auto const ticks = log_ticks(low, low * factor);
+      REQUIRE(ticks.size() >= 2);
+      CHECK(ticks.front() <= low * (1 + 1e-9));
+      CHECK(ticks.back() >= low * factor * (1 - 1e-9));
+      for (std::size_t i = 1; i < ticks.size(); ++i)
+        CHECK(ticks[i] > ticks[i - 1]);
+    }
+}
+
+TEST_CASE("a plot with logarithmic axes and marks alone")
+{
+  LinePlot plot;
+  plot.title = "roof";
+  plot.log_x = plot.log_y = true;
+  Series marks{"marks", {{100, 1}, {1, 10}, {10, -3}, {0, 1}}, 0};
+  marks.scatter = true;
+  plot.series = {marks, {"line", {{1, 1}, {10, 10}, {100, 100}}, 1}};
+  std::string const svg = to_svg(plot, true);
+  CHECK(well_formed(svg));
+  CHECK(svg.find("nan") == std::string::npos);
+  CHECK(svg.find("inf") == std::string::npos);
+  auto const count = [&](std::string const& part) {
+    int found = 0;
+    for (auto at = svg.find(part); at != std::string::npos; at = svg.find(part, at + 1))
+      ++found;
+    return found;
+  };
+  CHECK(count("class=\"mark m0\"") == 2); // not what has no logarithm
+  CHECK(count("class=\"line g0\"") == 0);
+  CHECK(count(">marks</text>") == 0);
+  // Decades are equally far apart: the middle of the line lies in the middle.
+  auto const at = svg.find("class=\"line g1\" d=\"M");
+  REQUIRE(at != std::string::npos);
+  std::istringstream path(svg.substr(at + 19));
+  double x[3], y[3];
+  char letter = 0;
+  for (int i = 0; i < 3; ++i)
+    path >> letter >> x[i] >> y[i];
+  CHECK(std::abs(x[1] - 0.5 * (x[0] + x[2])) < 0.11);
+  CHECK(std::abs(y[1] - 0.5 * (y[0] + y[2])) < 0.11);
 }
 
 TEST_CASE("labels at line ends do not cover each other")
