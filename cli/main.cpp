@@ -26,6 +26,7 @@ constexpr std::array verbs{
     Verb{"transfer", "Weights of trained networks as beginnings of others", transfer},
     Verb{"estimate", "How long a training step takes, what wall time and memory to ask for", estimate},
     Verb{"ensemble", "From a search to an ensemble that answers requests", ensemble},
+    Verb{"compare", "Backends and machines side by side; a gate against regressions", compare},
     Verb{"reproduce", "Run an experiment of a paper", reproduce},
     Verb{"report", "Write tables, figures and a page again from finished experiments", report},
     Verb{"datasets", "List, inspect, verify, convert and download data sets", data_sets},

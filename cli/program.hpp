@@ -46,6 +46,7 @@ int evaluate(Invocation const& call);
 int search(Invocation const& call);
 int estimate(Invocation const& call);
 int ensemble(Invocation const& call);
+int compare(Invocation const& call);
 int reproduce(Invocation const& call);
 int report(Invocation const& call);
 int data_sets(Invocation const& call);

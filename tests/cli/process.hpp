@@ -132,6 +132,8 @@ public:
     if (m_pid > 0) ::kill(m_pid, number);
   }
 
+  pid_t id() const { return m_pid; } ///< -1 once it has been waited for
+
   bool running()
   {
     if (m_pid > 0 && ::waitpid(m_pid, &m_raw, WNOHANG) == m_pid) m_pid = -1;

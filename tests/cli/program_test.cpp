@@ -118,6 +118,9 @@ TEST_CASE("help: every verb explains itself with examples and fits 80 columns")
                                                                                     {"ensemble", "serve", "--help"},
                                                                                     {"ensemble", "--help"},
                                                                                     {"report", "--help"},
+                                                                                    {"compare", "--help"},
+                                                                                    {"compare", "run", "--help"},
+                                                                                    {"compare", "gate", "--help"},
                                                                                     {"reproduce", "--help"},
                                                                                     {"demo", "--help"}}) {
     ::setenv("COLUMNS", "80", 1);
