@@ -159,6 +159,7 @@ int run_comparison(RunOptions const& options, Invocation const& call)
     provenance.backend += concat(provenance.backend.empty() ? "" : ", ", spec.label);
   provenance.extra = {{"repetitions", std::to_string(options.repetitions)},
                       {"seconds of a repetition, at least", shortest(options.seconds)}};
+  if (char const* const math = std::getenv("NASTURTIUM_MATH")) provenance.extra.emplace_back("NASTURTIUM_MATH", math);
   catch_interrupts();
   try {
     auto comparison = Bench(options, specs, std::move(workloads), call.kokkos_flags).run();
