@@ -52,46 +52,21 @@ void refuse_spinning()
           ": threads of the devices that wait would spin on the cores of the one that is timed; unset it");
 }
 
-/// The devices' processes and what they have in common.
+/// Times every measurement on every device once a round, so that what the machine does meanwhile hits all alike. Every
+/// round has new processes: where the pages of one lie can make a call some percent faster or slower as long as it
+/// lives, so repetitions of one process would tell nothing of the next run's.
 class Bench
 {
 public:
-  Bench(RunOptions const& options, std::vector<DeviceSpec> const& specs, std::vector<Workload> workloads,
-        std::vector<std::string> const& kokkos_flags)
-      : m_options(options), m_workloads(std::move(workloads))
-  {
-    for (auto const& spec : specs)
-      m_processes.push_back(std::make_unique<DeviceProcess>(spec, kokkos_flags));
-    for (auto& process : m_processes)
-      m_result.devices.push_back(process->describe());
-  }
-
-  /// Builds and warms up everything everywhere, then times round by round: every measurement on every device once a
-  /// round, so that what the machine does meanwhile hits all alike.
-  Comparison run()
-  {
-    prepare();
-    probe();
-    Progress progress("compare", static_cast<std::int64_t>(m_options.repetitions * m_result.timings.size()), "timings");
-    for (int round = 0; round < m_options.repetitions; ++round) {
-      for (std::size_t w = 0; w < m_workloads.size(); ++w)
-        for (std::size_t k = 0; k < m_processes.size(); ++k) {
-          time((k + static_cast<std::size_t>(round)) % m_processes.size(), w); // nobody is always first
-          progress.advance(1, m_workloads[w].label());
-        }
-      if (round + 1 == (m_options.repetitions + 1) / 2 && m_options.repetitions > 1) probe();
-    }
-    return std::move(m_result);
-  }
-
-private:
-  void prepare()
+  Bench(RunOptions const& options, std::vector<DeviceSpec> specs, std::vector<Workload> workloads,
+        std::vector<std::string> kokkos_flags)
+      : m_options(options), m_specs(std::move(specs)), m_workloads(std::move(workloads)),
+        m_kokkos_flags(std::move(kokkos_flags))
   {
     for (auto const& workload : m_workloads)
-      for (auto& process : m_processes) {
-        auto const prepared = process->prepare(workload);
-        ComparedTiming timing;
-        timing.device = process->spec().label;
+      for (auto const& spec : m_specs) {
+        auto& timing = m_result.timings.emplace_back();
+        timing.device = spec.label;
         timing.kind = workload.kind;
         timing.network = workload.architecture.name;
         timing.layer = workload.layer;
@@ -99,37 +74,71 @@ private:
         timing.batch = workload.batch;
         timing.flops = workload.flops();
         timing.bytes = workload.bytes();
-        timing.failure = prepared.failure;
-        if (prepared.failure.empty())
-          timing.calls = std::max<std::int64_t>(1, std::llround(std::ceil(m_options.seconds / prepared.call_seconds)));
-        else
-          std::cerr << "nasturtium: " << workload.label() << " on " << timing.device << ": " << prepared.failure
-                    << '\n';
-        m_result.timings.push_back(std::move(timing));
       }
   }
 
-  /// Half of the seconds before, half amid the rounds; the better values count.
-  void probe()
+  Comparison run()
+  {
+    Progress progress("compare", static_cast<std::int64_t>(m_options.repetitions * m_result.timings.size()), "timings");
+    for (int round = 0; round < m_options.repetitions; ++round) {
+      auto const processes = start(round == 0);
+      if (round == 0 || round == m_options.repetitions / 2) probe(processes);
+      for (std::size_t w = 0; w < m_workloads.size(); ++w)
+        for (std::size_t k = 0; k < m_specs.size(); ++k) {
+          std::size_t const device = (k + static_cast<std::size_t>(round)) % m_specs.size(); // nobody is always first
+          time(*processes[device], m_workloads[w], m_result.timings[w * m_specs.size() + device], round == 0, progress);
+          progress.advance(1, m_workloads[w].label());
+        }
+    }
+    return std::move(m_result);
+  }
+
+private:
+  using Processes = std::vector<std::unique_ptr<DeviceProcess>>;
+
+  /// All devices, up and waiting.
+  Processes start(bool first)
+  {
+    Processes processes;
+    for (auto const& spec : m_specs)
+      processes.push_back(std::make_unique<DeviceProcess>(spec, m_kokkos_flags));
+    for (auto const& process : processes) {
+      auto device = process->describe();
+      if (first) m_result.devices.push_back(std::move(device));
+    }
+    return processes;
+  }
+
+  /// Half of the seconds in the first round, half amid the others; the better values count.
+  void probe(Processes const& processes)
   {
     if (m_options.probe_seconds <= 0) return;
     double const parts = m_options.repetitions > 1 ? 2 : 1;
-    for (std::size_t i = 0; i < m_processes.size(); ++i)
-      m_processes[i]->probe(m_options.probe_seconds / parts, m_result.devices[i]);
+    for (std::size_t i = 0; i < processes.size(); ++i)
+      processes[i]->probe(m_options.probe_seconds / parts, m_result.devices[i]);
   }
 
-  void time(std::size_t device, std::size_t workload)
+  void time(DeviceProcess& process, Workload const& workload, ComparedTiming& timing, bool first, Progress& progress)
   {
-    auto& timing = m_result.timings[workload * m_processes.size() + device];
     if (!timing.failure.empty()) return;
-    auto const timed = m_processes[device]->time(workload, timing.calls);
+    auto const prepared = process.prepare(workload, first);
+    if (!prepared.failure.empty()) {
+      timing.failure = prepared.failure;
+      timing.seconds.clear(); // of a few rounds they mean nothing
+      timing.joules.clear();
+      progress.message(concat("nasturtium: ", timing.label(), " on ", timing.device, ": ", timing.failure));
+      return;
+    }
+    if (first) timing.calls = static_cast<std::int64_t>(std::ceil(m_options.seconds / prepared.call_seconds));
+    auto const timed = process.time(timing.calls);
     timing.seconds.push_back(timed.seconds);
     if (timed.has_joules) timing.joules.push_back(timed.joules);
   }
 
   RunOptions const& m_options;
+  std::vector<DeviceSpec> m_specs;
   std::vector<Workload> m_workloads;
-  std::vector<std::unique_ptr<DeviceProcess>> m_processes;
+  std::vector<std::string> m_kokkos_flags;
   Comparison m_result; ///< timings by workload, devices within
 };
 
@@ -268,7 +277,7 @@ int compare(Invocation const& call)
       ->capture_default_str();
   add_list(*runner, "--batch", run.batches, "Samples per call")->type_name("N,...")->capture_default_str();
   runner->add_flag("--kernels,!--no-kernels", run.layers, "Single kinds of layers too (the default)");
-  runner->add_option("--repetitions", run.repetitions, "Rounds; each measurement once in each")
+  runner->add_option("--repetitions", run.repetitions, "Rounds, each with new processes")
       ->type_name("N")
       ->capture_default_str();
   runner->add_option("--seconds", run.seconds, "Of a repetition, at least; it has one call at least")

@@ -22,6 +22,7 @@
 #include <cerrno>
 #include <cstring>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <set>
 
@@ -111,15 +112,12 @@ public:
     auto const what = reader.choice("do", {"describe", "probe", "prepare", "time"});
     if (what == 0) return describe();
     if (what == 1) return probe(reader.number("seconds", json::above(0)));
-    if (what == 3)
-      return time(
-          static_cast<std::size_t>(reader.integer("workload", 0, static_cast<std::int64_t>(m_calls.size()) - 1)),
-          reader.integer("calls", 1, std::int64_t{1} << 40));
+    if (what == 3) return time(reader.integer("calls", 1, std::int64_t{1} << 40));
     Workload workload;
     workload.kind = static_cast<CallKind>(reader.choice("kind", {"step", "forward"}));
     workload.batch = static_cast<int>(reader.integer("batch", 1, 1 << 30));
     workload.architecture = nn::spec::parse_architecture(json::compact(reader.value("architecture")), "question");
-    return prepare(workload);
+    return prepare(workload, reader.boolean("calibrate"));
   }
 
 private:
@@ -147,35 +145,35 @@ private:
   }
 
   /// The first call pays for first touches; the fastest of the next ones, up to four or a fifth of a second, counts.
-  json::Object prepare(Workload const& workload)
+  json::Object prepare(Workload const& workload, bool calibrate)
   {
-    auto const slot = m_calls.insert(m_calls.end(), nullptr); // numbers go on behind a failure
+    m_call.reset(); // its memory first
     try {
-      *slot = make_call(workload, m_trainer);
-      (*slot)->run(1);
-      double fastest = 1e9;
-      Stopwatch const all;
-      for (int i = 0; i < 4 && (i == 0 || all.seconds() < 0.2); ++i) {
-        Stopwatch const one;
-        (*slot)->run(1);
-        fastest = std::min(fastest, one.seconds());
-      }
-      return {{"call_seconds", std::max(fastest, 1e-9)}};
+      m_call = make_call(workload, m_trainer);
+      m_call->run(1);
     } catch (Error const& error) {
-      slot->reset();
+      m_call.reset();
       return {{"failure", error.what()}};
     }
+    if (!calibrate) return {};
+    double fastest = std::numeric_limits<double>::infinity();
+    Stopwatch const all;
+    for (int i = 0; i < 4 && (i == 0 || all.seconds() < 0.2); ++i) {
+      Stopwatch const one;
+      m_call->run(1);
+      fastest = std::min(fastest, one.seconds());
+    }
+    return {{"call_seconds", std::max(fastest, 1e-9)}};
   }
 
-  json::Object time(std::size_t workload, std::int64_t calls)
+  json::Object time(std::int64_t calls)
   {
-    auto const& call = m_calls[workload];
-    require(call != nullptr, "workload ", workload, " could not be prepared");
-    call->run(1);
+    require(m_call != nullptr, "nothing is prepared");
+    m_call->run(1);
     bool const energy = m_energy.available() && m_trainer.backend != nn::BackendKind::cuda;
     if (energy) m_energy.start();
     Stopwatch const watch;
-    call->run(calls);
+    m_call->run(calls);
     double const seconds = std::max(watch.seconds(), 1e-9), count = static_cast<double>(calls);
     json::Object reply{{"seconds", seconds / count}};
     if (energy) reply["joules"] = m_energy.joules() / count;
@@ -185,7 +183,7 @@ private:
   nn::TrainerOptions m_trainer;
   Invocation const& m_invocation;
   HostEnergy m_energy;
-  std::vector<std::unique_ptr<Call>> m_calls;
+  std::unique_ptr<Call> m_call;
 };
 
 void reply(json::Object const& object)
@@ -366,22 +364,23 @@ void DeviceProcess::probe(double seconds, ComparedDevice& device)
   device.launch_seconds = device.launch_seconds > 0 ? std::min(device.launch_seconds, launch) : launch;
 }
 
-DeviceProcess::Prepared DeviceProcess::prepare(Workload const& workload)
+DeviceProcess::Prepared DeviceProcess::prepare(Workload const& workload, bool calibrate)
 {
   auto const answer = ask({{"do", "prepare"},
                            {"kind", name(workload.kind)},
                            {"batch", workload.batch},
+                           {"calibrate", calibrate},
                            {"architecture", json::parse(nn::spec::to_json(workload.architecture), "architecture")}});
   json::Reader reader(answer, concat("device ", m_spec.label));
   Prepared prepared;
   prepared.failure = reader.string("failure", "");
-  if (prepared.failure.empty()) prepared.call_seconds = reader.number("call_seconds", json::above(0));
+  if (prepared.failure.empty() && calibrate) prepared.call_seconds = reader.number("call_seconds", json::above(0));
   return prepared;
 }
 
-DeviceProcess::Timed DeviceProcess::time(std::size_t workload, std::int64_t calls)
+DeviceProcess::Timed DeviceProcess::time(std::int64_t calls)
 {
-  auto const answer = ask({{"do", "time"}, {"workload", static_cast<std::int64_t>(workload)}, {"calls", calls}});
+  auto const answer = ask({{"do", "time"}, {"calls", calls}});
   json::Reader reader(answer, concat("device ", m_spec.label));
   Timed timed;
   timed.seconds = reader.number("seconds", json::above(0));

@@ -56,18 +56,18 @@ public:
   struct Prepared
   {
     std::string failure;     ///< why it cannot be timed, or ""
-    double call_seconds = 0; ///< of a warm call
+    double call_seconds = 0; ///< of a warm call, where that was asked for
   };
-  /// Builds the network there, for good, and warms it up.
-  Prepared prepare(Workload const& workload);
+  /// Builds the network there, in the place of the one before, and calls it once; `calibrate`: a few times more.
+  Prepared prepare(Workload const& workload, bool calibrate);
 
   struct Timed
   {
     double seconds = 0, joules = 0; ///< of one call
     bool has_joules = false;
   };
-  /// Times `calls` calls of the n-th workload that was prepared, after one that is not timed.
-  Timed time(std::size_t workload, std::int64_t calls);
+  /// Times so many calls of what was prepared, after one that is not timed.
+  Timed time(std::int64_t calls);
 
 private:
   json::Value ask(json::Object const& question);
