@@ -208,15 +208,18 @@ int show(std::vector<std::string> const& paths, std::string const& out, bool as_
 
 struct GateCall
 {
-  std::string base, now;
+  std::string base, now, base_device, new_device;
   GateOptions options;
   bool json = false;
 };
 
 int gate(GateCall const& call)
 {
-  auto const base = parse_timings(json::parse_file(call.base), call.base);
-  auto const now = parse_timings(json::parse_file(call.now), call.now);
+  require(call.base_device.empty() == call.new_device.empty(),
+          "--base-device and --new-device: one needs the other, got ", quoted(call.base_device), " and ",
+          quoted(call.new_device));
+  auto const base = parse_timings(json::parse_file(call.base), call.base, call.base_device);
+  auto const now = parse_timings(json::parse_file(call.now), call.now, call.new_device);
   auto const result = compare_timings(base, now, call.options);
   require(!result.rows.empty(), call.base, " and ", call.now, " have no benchmark in common (", base.size(), " and ",
           now.size(), "; the first are ", quoted(base.empty() ? "" : base.front().name), " and ",
@@ -301,6 +304,9 @@ int compare(Invocation const& call)
                    "1 - this bounds the probability of any false alarm; and that of the intervals")
       ->type_name("X")
       ->capture_default_str();
+  gater->add_option("--base-device", gate_call.base_device, "Only this device of BASE, against --new-device of NEW")
+      ->type_name("NAME");
+  gater->add_option("--new-device", gate_call.new_device, "BASE and NEW may be one file then")->type_name("NAME");
   gater->add_flag("--json", gate_call.json, "As JSON on stdout");
 
   DeviceOptions device;

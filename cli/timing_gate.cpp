@@ -120,12 +120,17 @@ void adjust(std::vector<GateRow>& rows, double GateRow::* p_value)
     if (std::isfinite(row.low)) row.*p_value = *next++;
 }
 
-std::vector<Timing> comparison_timings(json::Value const& document, std::string const& source)
+std::vector<Timing> comparison_timings(json::Value const& document, std::string const& source,
+                                       std::string const& device)
 {
   std::vector<Timing> timings;
-  for (auto& timing : parse_comparison(document, source).timings)
-    timings.push_back(
-        {concat(timing.device, " ", timing.label()), std::move(timing.seconds), std::move(timing.failure)});
+  auto comparison = parse_comparison(document, source);
+  require(device.empty() || comparison.find_device(device) != nullptr, source, ": has no device ", quoted(device));
+  for (auto& timing : comparison.timings) {
+    if (!device.empty() && timing.device != device) continue;
+    std::string name = device.empty() ? concat(timing.device, " ", timing.label()) : timing.label();
+    timings.push_back({std::move(name), std::move(timing.seconds), std::move(timing.failure)});
+  }
   return timings;
 }
 
@@ -175,13 +180,14 @@ std::vector<Timing> google_timings(json::Value const& document, std::string cons
 
 } // namespace
 
-std::vector<Timing> parse_timings(json::Value const& document, std::string const& source)
+std::vector<Timing> parse_timings(json::Value const& document, std::string const& source, std::string const& device)
 {
   auto const& object = json::to_object(document, source);
-  if (object.contains("format")) return comparison_timings(document, source);
+  if (object.contains("format")) return comparison_timings(document, source, device);
   require(object.contains("benchmarks"), source,
           ": is neither a file of nasturtium compare run (field 'format') nor one of "
           "Google Benchmark (field 'benchmarks')");
+  require(device.empty(), source, ": is of Google Benchmark and has no device ", quoted(device));
   return google_timings(document, source);
 }
 

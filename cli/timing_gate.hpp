@@ -25,9 +25,10 @@ struct Timing
 };
 
 /// From a document of nasturtium compare run ("DEVICE MEASUREMENT"), or of Google Benchmark's --benchmark_out, where
-/// aggregates are passed over and the repetitions of a name belong together. Throws Error naming `source`, field and
-/// value.
-std::vector<Timing> parse_timings(json::Value const& document, std::string const& source);
+/// aggregates are passed over and the repetitions of a name belong together. With a `device` only what that one did,
+/// without its name: two of them can be compared then. Throws Error naming `source`, field and value.
+std::vector<Timing> parse_timings(json::Value const& document, std::string const& source,
+                                  std::string const& device = "");
 
 struct GateOptions
 {

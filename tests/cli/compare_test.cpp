@@ -322,6 +322,13 @@ TEST_CASE("compare run, compare, compare gate: from measuring to a verdict")
   CHECK(slower.status == 1);
   CHECK(slower.out.find("\"regression\": true") != std::string::npos);
   CHECK(run({"compare", "gate", slow, file}).status == 0); // faster is none
+  // Two devices of one file, measured in turns.
+  auto const between = run(
+      {"compare", "gate", file, file, "--base-device", "openmp:1", "--new-device", "openmp:2", "--threshold", "50"});
+  INFO(between.err);
+  CHECK(between.status == 0);
+  CHECK(between.out.find("\nstep/tiny/batch4 ") != std::string::npos);
+  CHECK(run({"compare", "gate", file, file, "--base-device", "openmp:1"}).status == 2);
 }
 
 TEST_CASE("compare: mistakes get one line and status 2, and leave no file")
@@ -352,6 +359,8 @@ TEST_CASE("compare: mistakes get one line and status 2, and leave no file")
   auto const google = folder.write("g.json", R"({"benchmarks": [{"name": "x", "real_time": 1, "time_unit": "us"}]})");
   auto const mine = folder.write("c.json", json::pretty(to_json(example())));
   refused({"compare", "gate", google, mine}, "no benchmark in common");
+  refused({"compare", "gate", mine, mine, "--base-device", "gpu", "--new-device", "openmp:1"}, "'gpu'");
+  refused({"compare", "gate", google, google, "--base-device", "a", "--new-device", "b"}, "has no device");
   refused({"compare", "gate", google, google, "--confidence", "1"}, "--confidence");
   auto const once = run({"compare", "gate", google, google});
   CHECK(once.status == 0);
