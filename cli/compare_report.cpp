@@ -242,10 +242,13 @@ LinePlot roofline_plot(Selection const& selection)
     auto const& [name, file, device, timings] = selection.devices[i];
     if (device.peak_flops <= 0 || device.bandwidth <= 0) continue;
     Series roof{name, {}, static_cast<int>(i)};
-    for (int piece = 0; piece <= pieces; ++piece) {
-      double const intensity = low * std::pow(high / low, static_cast<double>(piece) / pieces);
+    std::vector<double> intensities;
+    for (int piece = 0; piece <= pieces; ++piece)
+      intensities.push_back(low * std::pow(high / low, static_cast<double>(piece) / pieces));
+    intensities.push_back(device.peak_flops / device.bandwidth);
+    std::sort(intensities.begin(), intensities.end());
+    for (double const intensity : intensities)
       roof.points.emplace_back(intensity, 1e-9 * std::min(device.peak_flops, intensity * device.bandwidth));
-    }
     plot.series.push_back(std::move(roof));
   }
   plot.series.insert(plot.series.end(), points.begin(), points.end());
