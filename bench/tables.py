@@ -174,6 +174,35 @@ def penguin_live() -> list[str]:
     return table(["search", "saved %", "s to the end", "s with engine", "wall factor", "best to the end", "best with engine", "test to the end", "test with engine"], lines)
 
 
+def ensembles_rows(name: str) -> list[dict[str, str]]:
+    return [r for part in ("fashion-mnist", "cifar100") for r in rows(f"ensembles/laptop/{part}/{name}.csv")]
+
+
+def ensembles(name: str, columns: list[tuple[str, str, int]], keep=lambda row: True):
+    """A table of the ensemble experiment, both data sets: (column, its title here, digits; -1: as it is)."""
+    def made() -> list[str]:
+        lines = [[r["data set"], *(r[c] if digits < 0 else number(r[c], digits) for c, _, digits in columns)] for r in ensembles_rows(name) if keep(r)]
+        return table(["data set", *(title for _, title, _ in columns)], lines, 2)
+    return made
+
+
+def ensembles_serving() -> list[str]:
+    """Per ensemble that was served: the fastest of the planned ones, and errors of prediction."""
+    lines = []
+    found = ensembles_rows("serving")
+    for key in dict.fromkeys((r["data set"], r["ensemble"]) for r in found):
+        own = [r for r in found if (r["data set"], r["ensemble"]) == key]
+        plans = [r for r in own if r["plan"].startswith("plan")]
+        best = max(plans, key=lambda r: float(r["samples/s"]))
+        errors = [float(r["error %"]) for r in own if r["error %"]]
+        lines.append([*key, best["models"], number(best["samples/s"], 0), number(best["ratio"], 2), number(best["achieved"], 2),
+                      number(best["p50 ms"], 1), number(best["p99 ms"], 1), f"{statistics.median(errors):.1f}"])
+    medians = [f"{part} {statistics.median(float(r['error %']) for r in found if r['error %'] and r['data set'] == part):.1f} %"
+               for part in dict.fromkeys(r["data set"] for r in found)]
+    return [*table(["data set", "no", "models", "samples/s", "/ best baseline", "/ fluid", "p50 ms", "p99 ms", "error of prediction %"], lines, 2), "",
+            f"Median error over all plans and baselines: {', '.join(medians)}."]
+
+
 def selection() -> list[str]:
     """A step of ensemble selection and one reading of its columns, of the same run."""
     times = {r["name"]: float(r["time_us"]) for r in rows("speed/selection-own.csv")}
@@ -200,7 +229,7 @@ def ensemble_planner() -> list[str]:
 
 def ensemble_runtime() -> list[str]:
     lines = [[r["name"].split("/")[1].replace("_", " "), number(r["samples/s"], 0), *(number(r[c], 2) for c in ("achieved/fluid", "achieved/segments", "ratio")),
-              *(number(r[c], 1) if float(r["p50_ms"]) else "" for c in ("p50_ms", "p95_ms", "p99_ms"))] for r in rows("ensemble/runtime.csv")]
+              *(number(r[c], 1) if float(r["p50_ms"]) > 0 else "" for c in ("p50_ms", "p95_ms", "p99_ms"))] for r in rows("ensemble/runtime.csv")]
     return table(["plan", "samples/s", "/ fluid", "/ segments", "/ best baseline", "p50 ms", "p95 ms", "p99 ms"], lines)
 
 
@@ -382,7 +411,18 @@ ESTIMATOR = {
     "estimator-cost": copied("time-estimator/laptop/cost.csv", ["estimator", "fit s", "us/query"], [-1, 1, 1]),
 }
 
-TABLES = {**ESTIMATOR, "results-experiments": results_experiments, "results-measurements": results_measurements, "results-bare": results_bare,
+ENSEMBLES = {
+    "ensembles-search": ensembles("search", [("search", "search", -1), ("trials", "trials", 0), ("epochs", "epochs", 0), ("loss at random's epochs", "loss at random's epochs", 4),
+                                             ("less than random's", "less than random's", 4), ("p", "p", 3), ("reached random's best", "reached its best", -1), ("epochs to it / random's", "epochs to it / random's", 3), ("worst", "worst", 3)]),
+    "ensembles-quality": ensembles("quality", [("ensemble", "ensemble", -1), ("models", "models", 1), ("cost / best single's", "cost", 2), ("accuracy %", "accuracy %", 2), ("NLL", "NLL", 4),
+                                               ("calibrated NLL", "calibrated", 4), ("ECE %", "ECE %", 2), ("calibrated ECE %", "calibrated", 2), ("deep ensemble of", "deep ensemble of", -1)]),
+    "ensembles-dominance": ensembles("dominance", [("seeds", "seeds", -1), ("better NLL", "better NLL", -1), ("better calibrated NLL", "better calibrated NLL", -1), ("better accuracy", "better accuracy", -1),
+                                                   ("same loss at cost of", "same loss at cost of", 2), ("pool", "models", 0), ("disagreement %", "disagreement %", 1), ("Q", "Q", 2)]),
+    "ensembles-selection": ensembles("selection", [("preset", "preset", -1), ("select, mean", "mean", 3), ("select, worst", "worst", 3), ("test, mean", "test", 3), ("whole library, mean", "whole library", 3)]),
+    "ensembles-serving": ensembles_serving,
+}
+
+TABLES = {**ESTIMATOR, **ENSEMBLES, "results-experiments": results_experiments, "results-measurements": results_measurements, "results-bare": results_bare,
           "ensemble-planner": ensemble_planner, "ensemble-runtime": ensemble_runtime,
           "selection": selection, "demo": demo, "penguin-claims": penguin_claims, "transfer-claims": transfer_claims, "transfer-hours": transfer_hours, "estimator-claims": estimator_claims, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
           "transfer-scores": transfer_scores, "transfer-full": transfer_full, "transfer-controls": transfer_controls,

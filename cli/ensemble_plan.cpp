@@ -195,6 +195,9 @@ int ensemble_plan(Invocation const& call)
         options.segment > 0 ? options.segment : suitable_segment(plan.throughput, plan.allocation.largest_batch());
     tried.push_back({concat("plan ", i + 1), make_plan(problem, plan.allocation, segment), false, false, segment});
   }
+  if (planning.objective == PlanningObjective::throughput)
+    for (auto& baseline : serving_baselines(problem, tried.front().segment_size))
+      if (!baseline.sequential) tried.push_back(std::move(baseline)); // a simpler one may be faster after all
   std::size_t best = 0;
   if (options.samples > 0) {
     SampleImages const images(dataset, options.samples);
