@@ -364,16 +364,21 @@ LinePlot cost_plot(EnsemblesCell const& cell, Selected const& selected, std::vec
 {
   LinePlot plot;
   plot.title = concat(calibration ? "Calibration error" : "Accuracy", " against cost on ", cell.name);
-  plot.subtitle = "Test split; the library of the first seed";
+  plot.subtitle = "Test split; the library of the first seed; what is within ten points of its best ensemble";
   plot.description = concat(calibration ? "The expected calibration error, raw and calibrated," : "The test accuracy",
                             " over the logarithm of the cost of ensembles of the front, and of deep ensembles.");
   plot.x_label = "forward FLOPs a sample, log10";
   plot.y_label = calibration ? "expected calibration error, %" : "test accuracy, %";
+  // The cheapest ensembles of a front may know next to nothing, and would flatten all others.
+  constexpr double shown = 0.1;
+  auto const& all = selected.fronts.at("front").entries;
+  double const least = all.empty() ? 0 : told(all.back()).accuracy - shown;
   auto const line = [&](std::string name, std::vector<ReportEntry> const& entries, double SplitScores::* figure,
                         int group, bool secondary) {
     Series series{std::move(name), {}, group, secondary};
     for (auto const& entry : entries)
-      series.points.emplace_back(std::log10(cost_of(entry)), 100 * told(entry).*figure);
+      if (told(entry).accuracy >= least)
+        series.points.emplace_back(std::log10(cost_of(entry)), 100 * told(entry).*figure);
     if (!series.points.empty()) plot.series.push_back(std::move(series));
   };
   auto const& front = selected.fronts.at("front").entries;
