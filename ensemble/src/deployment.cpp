@@ -157,14 +157,21 @@ Deployment load_deployment(std::string const& path)
   return deployment;
 }
 
+ServedModel load_member(ModelLibrary const& library, std::string const& id, double weight)
+{
+  std::string const path = library.weights_path(id);
+  require(is_file(path), library.path(), ": has no model ", quoted(id));
+  return {id, nn::load_weights_architecture(path), std::make_shared<nn::Weights const>(nn::load_weights(path)), weight};
+}
+
 std::vector<ServedModel> load_models(Deployment const& deployment)
 {
   auto const library = ModelLibrary::open(deployment.library);
   std::vector<ServedModel> models;
   for (auto const& member : deployment.members) {
+    models.push_back(load_member(library, member.id, member.weight));
     std::string const path = library.weights_path(member.id);
-    require(is_file(path), deployment.library, ": has no model ", quoted(member.id));
-    auto architecture = nn::load_weights_architecture(path);
+    auto const& architecture = models.back().architecture;
     auto const& input = architecture.input;
     require(input.height == deployment.height && input.width == deployment.width &&
                 input.channels == deployment.channels,
@@ -172,8 +179,6 @@ std::vector<ServedModel> load_models(Deployment const& deployment)
             deployment.height, " x ", deployment.width, " x ", deployment.channels);
     require(architecture.classes == deployment.classes, path, ": has ", architecture.classes,
             " classes, the ensemble has ", deployment.classes);
-    models.push_back({member.id, std::move(architecture), std::make_shared<nn::Weights const>(nn::load_weights(path)),
-                      member.weight});
   }
   return models;
 }

@@ -294,20 +294,11 @@ private:
   /// What clients need to know; without paths of this machine.
   std::string description() const
   {
-    json::Object object, input;
-    json::Array members;
-    for (auto const& member : m_deployment.members)
-      members.push_back(json::Object{{"id", member.id}, {"weight", member.weight}});
-    object["members"] = std::move(members);
-    object["temperature"] = m_deployment.temperature;
-    input["height"] = m_deployment.height;
-    input["width"] = m_deployment.width;
-    input["channels"] = m_deployment.channels;
-    object["input"] = std::move(input);
-    object["classes"] = m_deployment.classes;
-    object["class_names"] = json::Array(m_deployment.class_names.begin(), m_deployment.class_names.end());
+    auto object = json::parse(to_json(m_deployment), "deployment").as_object();
+    for (char const* const field : {"format", "version", "library", "devices", "segment_size"})
+      object.erase(field);
+    object.at("input").as_object().erase("moments");
     object["max_samples"] = m_options.max_samples;
-    object["plan"] = json::parse(to_json(m_deployment.plan), "plan");
     return json::pretty(object);
   }
 

@@ -86,12 +86,12 @@ void RequestBatcher::serve(std::vector<Request*> const& requests)
     std::lock_guard const lock(m_mutex);
     ++m_batches;
   }
-  m_values.clear();
-  for (Request const* const request : requests)
-    m_values.insert(m_values.end(), request->values->begin(), request->values->end());
   // Rows come in order: the requests take them one after another.
   std::size_t current = 0, filled = 0;
   try {
+    m_values.clear();
+    for (Request const* const request : requests)
+      m_values.insert(m_values.end(), request->values->begin(), request->values->end());
     m_server.serve({{}, m_values}, [&](std::int64_t, std::span<float const> rows) {
       while (!rows.empty()) {
         auto& to = *requests[current]->probabilities;

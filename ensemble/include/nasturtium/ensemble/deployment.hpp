@@ -39,6 +39,9 @@ std::string to_json(Deployment const& deployment);
 Deployment parse_deployment(std::string const& json, std::string const& source);
 Deployment load_deployment(std::string const& path); ///< with `library` made relative to nothing: usable as it is
 
+/// A member of an ensemble from a library. Throws Error naming library and model for one that is not there.
+ServedModel load_member(ModelLibrary const& library, std::string const& id, double weight);
+
 /// Its models with their weights from the library. Throws Error naming library and model for what is not there.
 std::vector<ServedModel> load_models(Deployment const& deployment);
 
