@@ -85,13 +85,8 @@ std::vector<ServingContender> make_contenders(PlanningProblem const& problem)
 {
   auto const answer = plan_allocation(problem);
   require(!answer.plans.empty(), answer.explanation);
-  std::vector<ServingContender> contenders;
-  auto const& first = answer.plans.front();
-  int const segment = cli::suitable_segment(first.throughput, first.allocation.largest_batch());
-  for (std::size_t i = 0; i < answer.plans.size(); ++i)
-    contenders.push_back({"planned" + std::to_string(i + 1), make_plan(problem, answer.plans[i].allocation, segment),
-                          false, false, segment});
-  auto baselines = cli::serving_baselines(problem, segment);
+  auto contenders = cli::serving_plans(problem, answer, 0);
+  auto const baselines = cli::serving_baselines(problem, contenders.front().segment_size);
   contenders.insert(contenders.end(), baselines.begin(), baselines.end());
   return contenders;
 }

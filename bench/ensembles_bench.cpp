@@ -58,29 +58,16 @@ int run(int argc, char** argv)
   cli::Invocation call;
   call.command_line.assign(argv, argv + argc);
   benchmark::Initialize(&argc, argv);
-  cli::DeviceOptions device;
-  std::string scale = "smoke", out;
-  std::int64_t seeds = 0;
-  bench::parse_options(argc, argv, device, [&](std::string const& name, std::string const& value) {
-    if (name == "scale")
-      scale = value;
-    else if (name == "out")
-      out = value;
-    else if (name == "seeds")
-      seeds = parse_integer(value).value_or(0);
-    else
-      return false;
-    return true;
-  });
-  auto plan = cli::ensembles_plan(scale);
-  plan.out = out.empty() ? "runs/ensembles-" + scale : out;
-  if (seeds > 0) plan.seeds = static_cast<int>(seeds);
-  auto const runtime = device.start(call);
-  auto const trainer = device.trainer();
+  auto const words = bench::parse_experiment(argc, argv, "ensembles");
+  auto plan = cli::ensembles_plan(words.scale);
+  plan.out = words.out;
+  if (words.seeds > 0) plan.seeds = words.seeds;
+  auto const runtime = words.device.start(call);
+  auto const trainer = words.device.trainer();
   auto const cells = cli::run_ensembles(plan, trainer, call);
   if (!cells) return cli::exit_interrupted;
-  auto const report =
-      cli::ensembles_report(*cells, plan, trainer, cli::provenance_of(call, 1, trainer.backend, {{"scale", scale}}));
+  auto const report = cli::ensembles_report(*cells, plan, trainer,
+                                            cli::provenance_of(call, 1, trainer.backend, {{"scale", words.scale}}));
   report.write(plan.out);
   add_rows(*report.find_table("search"), "epochs");
   add_rows(*report.find_table("quality"), "");

@@ -34,6 +34,33 @@ inline void parse_options(int argc, char** argv, cli::DeviceOptions& device,
   }
 }
 
+/// What an experiment's benchmark takes: --scale, --out, --seeds (0: as the scale has it), --backend, --threads.
+struct ExperimentWords
+{
+  cli::DeviceOptions device;
+  std::string scale = "smoke", out;
+  int seeds = 0;
+};
+
+/// Throws Error for other words. `name` is that of the folder under runs/ where --out is not given.
+inline ExperimentWords parse_experiment(int argc, char** argv, std::string const& name)
+{
+  ExperimentWords words;
+  parse_options(argc, argv, words.device, [&](std::string const& option, std::string const& value) {
+    if (option == "scale")
+      words.scale = value;
+    else if (option == "out")
+      words.out = value;
+    else if (option == "seeds")
+      words.seeds = static_cast<int>(parse_integer(value).value_or(0));
+    else
+      return false;
+    return true;
+  });
+  if (words.out.empty()) words.out = "runs/" + name + "-" + words.scale;
+  return words;
+}
+
 /// Runs a program; an Error is one line, and the exit status that of the program nasturtium.
 inline int run_program(char const* program, int argc, char** argv, int (*run)(int, char**))
 {

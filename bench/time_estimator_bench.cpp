@@ -46,30 +46,17 @@ int run(int argc, char** argv)
   cli::Invocation call;
   call.command_line.assign(argv, argv + argc);
   benchmark::Initialize(&argc, argv);
-  cli::DeviceOptions device;
-  std::string scale = "smoke", out;
-  std::int64_t seeds = 0;
-  bench::parse_options(argc, argv, device, [&](std::string const& name, std::string const& value) {
-    if (name == "scale")
-      scale = value;
-    else if (name == "out")
-      out = value;
-    else if (name == "seeds")
-      seeds = parse_integer(value).value_or(0);
-    else
-      return false;
-    return true;
-  });
-  auto plan = cli::estimator_plan(scale);
-  plan.out = out.empty() ? "runs/time-estimator-" + scale : out;
-  if (seeds > 0) plan.seeds = static_cast<int>(seeds);
-  device.threads = *std::max_element(plan.threads.begin(), plan.threads.end());
-  auto const runtime = device.start(call);
-  auto const trainer = device.trainer();
+  auto words = bench::parse_experiment(argc, argv, "time-estimator");
+  auto plan = cli::estimator_plan(words.scale);
+  plan.out = words.out;
+  if (words.seeds > 0) plan.seeds = words.seeds;
+  words.device.threads = *std::max_element(plan.threads.begin(), plan.threads.end());
+  auto const runtime = words.device.start(call);
+  auto const trainer = words.device.trainer();
   auto const timings = cli::run_time_estimator(plan, trainer);
   if (!timings) return cli::exit_interrupted;
   cli::time_estimator_report(*timings, plan, trainer,
-                             cli::provenance_of(call, plan.seed, trainer.backend, {{"scale", scale}}))
+                             cli::provenance_of(call, plan.seed, trainer.backend, {{"scale", words.scale}}))
       .write(plan.out);
   auto const file = [&](char const* name) { return (std::filesystem::path(plan.out) / name).string(); };
   std::map<std::string, double> query_seconds;

@@ -50,28 +50,16 @@ int run(int argc, char** argv)
   cli::Invocation call;
   call.command_line.assign(argv, argv + argc);
   benchmark::Initialize(&argc, argv);
-  cli::DeviceOptions device;
-  std::string scale = "smoke", out;
-  std::int64_t seeds = 0;
-  bench::parse_options(argc, argv, device, [&](std::string const& name, std::string const& value) {
-    if (name == "scale")
-      scale = value;
-    else if (name == "out")
-      out = value;
-    else if (name == "seeds")
-      seeds = parse_integer(value).value_or(0);
-    else
-      return false;
-    return true;
-  });
-  auto plan = cli::transfer_plan(scale);
-  plan.out = out.empty() ? "runs/weight-transfer-" + scale : out;
-  if (seeds > 0) plan.seeds = static_cast<int>(seeds);
-  auto const runtime = device.start(call);
-  auto const trainer = device.trainer();
+  auto const words = bench::parse_experiment(argc, argv, "weight-transfer");
+  auto plan = cli::transfer_plan(words.scale);
+  plan.out = words.out;
+  if (words.seeds > 0) plan.seeds = words.seeds;
+  auto const runtime = words.device.start(call);
+  auto const trainer = words.device.trainer();
   auto const cells = cli::run_transfer(plan, trainer, call);
   if (!cells) return cli::exit_interrupted;
-  cli::transfer_report(*cells, plan, cli::provenance_of(call, 1, trainer.backend, {{"scale", scale}})).write(plan.out);
+  cli::transfer_report(*cells, plan, cli::provenance_of(call, 1, trainer.backend, {{"scale", words.scale}}))
+      .write(plan.out);
   auto const scores = cli::transfer_scores(*cells, plan), full = cli::transfer_full(*cells);
   for (auto const& cell : *cells)
     for (auto const& arm : plan.arms) {

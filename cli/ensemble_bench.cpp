@@ -16,7 +16,6 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
-#include <thread>
 
 namespace nasturtium::cli {
 
@@ -67,7 +66,7 @@ int ensemble_bench(Invocation const& call)
   auto const problem = parse_planning_problem(read_file(profile), profile);
   auto const dataset = load_data_of(nas::HalvingFolder::open(folder).config(), folder, data_dir);
   DeviceOptions device;
-  device.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  device.threads = host_cores();
   auto const models = load_models(deployment);
   auto const runtime = device.start(call);
   require(problem.models == deployment.plan.models && problem.devices.size() == deployment.devices.size(), profile,
@@ -79,22 +78,17 @@ int ensemble_bench(Invocation const& call)
   if (!run_contest(contenders, models, deployment.devices, deployment.moments, images.view(), rounds,
                    [] { return interrupted(); }))
     return exit_interrupted;
-  std::vector<float> served, fixed_order, reference;
-  {
+  auto const predictions = [&](bool in_fixed_order) {
     ServingOptions options;
     options.segment_size = deployment.segment_size;
-    EnsembleServer server(models, deployment.devices, deployment.plan, deployment.moments, options);
-    served = server.predict(images.view());
-  }
-  {
-    ServingOptions options;
-    options.segment_size = deployment.segment_size;
-    options.fixed_order = true;
-    EnsembleServer server(models, deployment.devices, deployment.plan, deployment.moments, options);
-    fixed_order = server.predict(images.view());
-    SequentialEnsemble one(models, deployment.devices, deployment.plan, deployment.moments, deployment.segment_size);
-    reference = one.predict(images.view());
-  }
+    options.fixed_order = in_fixed_order;
+    return EnsembleServer(models, deployment.devices, deployment.plan, deployment.moments, options)
+        .predict(images.view());
+  };
+  auto const served = predictions(false), fixed_order = predictions(true);
+  auto const reference =
+      SequentialEnsemble(models, deployment.devices, deployment.plan, deployment.moments, deployment.segment_size)
+          .predict(images.view());
   auto const table = serving_table(contenders);
   if (!csv.empty()) write_file(csv, table.csv());
   if (as_json) {

@@ -139,9 +139,14 @@ SampleImages::SampleImages(datasets::Dataset const& dataset, int count)
   fill(samples.values, m_values);
 }
 
+int host_cores()
+{
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
 std::vector<ensemble::ServingDevice> serving_devices(std::string const& list, nn::BackendKind host)
 {
-  int const cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  int const cores = host_cores();
   std::vector<ensemble::ServingDevice> devices;
   int used = 0;
   auto const add_partition = [&](int threads) {

@@ -86,6 +86,9 @@ private:
   std::vector<float> m_values;
 };
 
+/// Cores that this process may use; at least 1.
+int host_cores();
+
 /// Devices from a list like "2,1,cuda": partitions of the host's cores, one after another, and the GPU; empty: a
 /// partition for each core. Throws Error naming --devices.
 std::vector<ensemble::ServingDevice> serving_devices(std::string const& list, nn::BackendKind host);

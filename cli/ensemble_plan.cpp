@@ -18,7 +18,6 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
-#include <thread>
 
 namespace nasturtium::cli {
 
@@ -168,7 +167,7 @@ int ensemble_plan(Invocation const& call)
   auto const& entry = front.entries[taken_entry(front, options.take)];
   auto const folder = nas::HalvingFolder::open(options.folder);
   auto const dataset = load_data_of(folder.config(), options.folder, options.data_dir);
-  device.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  device.threads = host_cores();
 
   Deployment deployment;
   describe_input(deployment, dataset);
@@ -188,13 +187,7 @@ int ensemble_plan(Invocation const& call)
     std::cerr << "nasturtium: no plan (" << name(answer.reason) << "): " << answer.explanation << '\n';
     return exit_failure;
   }
-  std::vector<ServingContender> tried;
-  for (std::size_t i = 0; i < answer.plans.size(); ++i) {
-    auto const& plan = answer.plans[i];
-    int const segment =
-        options.segment > 0 ? options.segment : suitable_segment(plan.throughput, plan.allocation.largest_batch());
-    tried.push_back({concat("plan ", i + 1), make_plan(problem, plan.allocation, segment), false, false, segment});
-  }
+  auto tried = serving_plans(problem, answer, options.segment);
   if (planning.objective == PlanningObjective::throughput)
     for (auto& baseline : serving_baselines(problem, tried.front().segment_size))
       if (!baseline.sequential) tried.push_back(std::move(baseline)); // a simpler one may be faster after all

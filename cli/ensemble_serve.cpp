@@ -3,6 +3,7 @@
 //
 // nasturtium ensemble serve: a deployment behind a local HTTP endpoint.
 #include "ensemble.hpp"
+#include "ensemble_library.hpp"
 
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/number.hpp>
@@ -102,7 +103,7 @@ int ensemble_serve(Invocation const& call)
       load_deployment(fs::is_directory(place) ? (fs::path(place) / "deployment.json").string() : place);
   auto models = load_models(deployment);
   DeviceOptions device;
-  device.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  device.threads = host_cores();
   auto const runtime = device.start(call);
   ServingOptions serving;
   serving.segment_size = deployment.segment_size;

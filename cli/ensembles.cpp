@@ -10,9 +10,9 @@
 #include <nasturtium/core/number.hpp>
 #include <nasturtium/core/signal.hpp>
 #include <nasturtium/core/statistics.hpp>
+#include <nasturtium/ensemble/deployment.hpp>
 #include <nasturtium/ensemble/front_report.hpp>
 #include <nasturtium/ensemble/profiling.hpp>
-#include <nasturtium/nn/weights.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -66,7 +66,7 @@ nas::HalvingSearchConfig config_of(EnsemblesTask const& task, EnsemblesPlan cons
   return config;
 }
 
-/// Nothing where a data set that stands for itself is not there; `data` says what was loaded.
+/// `data` says what was loaded; nothing where it is not there.
 std::optional<datasets::Dataset> load_data(EnsemblesTask const& task, EnsemblesPlan const& plan, DataChoice& data)
 {
   data.dataset = task.dataset;
@@ -74,13 +74,7 @@ std::optional<datasets::Dataset> load_data(EnsemblesTask const& task, EnsemblesP
   data.validation = task.validation;
   data.subset = task.images;
   data.test_subset = task.test_images;
-  try {
-    return data.load();
-  } catch (Error const& error) {
-    if (task.dataset.find(':') != std::string::npos) throw; // asked for in so many words
-    std::cerr << "nasturtium: without " << task.dataset << ": " << error.what() << '\n';
-    return std::nullopt;
-  }
+  return data.load_or_leave_out();
 }
 
 ModelLibrary library_at(std::string const& path, datasets::Dataset const& dataset, HeldOut const& held_out)
@@ -137,11 +131,8 @@ bool train_deep_ensemble(ModelLibrary& deep, nas::HalvingSearchConfig const& con
 std::vector<ServedModel> served_models(ModelLibrary const& library, ReportEntry const& entry)
 {
   std::vector<ServedModel> models;
-  for (auto const& member : entry.members) {
-    std::string const path = library.weights_path(member.id);
-    models.push_back({member.id, nn::load_weights_architecture(path),
-                      std::make_shared<nn::Weights const>(nn::load_weights(path)), member.weight});
-  }
+  for (auto const& member : entry.members)
+    models.push_back(load_member(library, member.id, member.weight));
   return models;
 }
 
@@ -193,13 +184,9 @@ bool serve(EnsemblesCell& cell, std::string const& path, EnsemblesPlan const& pl
     auto const problem = measure_profile(models, devices);
     auto const answer = plan_allocation(problem);
     require(!answer.plans.empty(), cell.name, ": ", answer.explanation);
-    auto const& first = answer.plans.front();
-    int const segment = suitable_segment(first.throughput, first.allocation.largest_batch());
-    auto contenders = serving_baselines(problem, segment);
-    for (std::size_t i = answer.plans.size(); i-- > 0;)
-      contenders.insert(contenders.begin(), ServingContender{concat("plan ", i + 1),
-                                                             make_plan(problem, answer.plans[i].allocation, segment),
-                                                             false, false, segment});
+    auto contenders = serving_plans(problem, answer, 0);
+    auto const baselines = serving_baselines(problem, contenders.front().segment_size);
+    contenders.insert(contenders.end(), baselines.begin(), baselines.end());
     if (!run_contest(contenders, models, devices, moments, images.view(), plan.serve_rounds,
                      [] { return interrupted(); }))
       return false;

@@ -204,8 +204,8 @@ std::vector<ReportEntry> deep_entries(std::string const& path, nn::TrainerOption
   return make_report(pool, "deep", choices, options).entries;
 }
 
-/// Members of a deep ensemble with the same calibrated loss, interpolated; infinite beyond the largest one, below 1
-/// where one member is better (then 1 is the answer of the table).
+/// Members of a deep ensemble with the same calibrated loss, interpolated; 1 where one member is as good, infinite
+/// beyond the largest ensemble.
 double deep_equivalent(std::vector<ReportEntry> const& deep, double calibrated_nll)
 {
   if (deep.empty()) return nan;
@@ -447,24 +447,24 @@ Table selection_table(std::vector<EnsemblesCell> const& cells, std::vector<std::
                {"whole library, mean", 3}});
   for (std::size_t c = 0; c < cells.size(); ++c) {
     std::vector<PredictionPool> pools;
-    std::vector<std::vector<Choice>> all;
+    std::vector<double> most, most_on_test, of_library; // areas: of every ensemble, and of `front` on the whole library
     for (auto const& seed : selected[c]) {
       pools.push_back(thinned(seed.pool, plan.pool));
-      all.push_back(exhaustive_front(pools.back(), options));
+      auto const all = exhaustive_front(pools.back(), options);
+      most.push_back(area(pools.back(), pools.back().select, all, options));
+      if (pools.back().test.samples() > 0) most_on_test.push_back(area(pools.back(), pools.back().test, all, options));
+      of_library.push_back(area(seed.pool, seed.pool.select, select(seed.pool, "front", options), options));
     }
     for (char const* const preset : {"front", "prefix", "budget", "scalarizations", "hapens", "nes", "caruana-25",
                                      "top-k", "dijkstra", "best-single"}) {
       std::vector<double> on_select, on_test, whole;
       for (std::size_t s = 0; s < pools.size(); ++s) {
         auto const choices = select(pools[s], preset, options);
-        on_select.push_back(area(pools[s], pools[s].select, choices, options) /
-                            area(pools[s], pools[s].select, all[s], options));
+        on_select.push_back(area(pools[s], pools[s].select, choices, options) / most[s]);
         if (pools[s].test.samples() > 0)
-          on_test.push_back(area(pools[s], pools[s].test, choices, options) /
-                            area(pools[s], pools[s].test, all[s], options));
+          on_test.push_back(area(pools[s], pools[s].test, choices, options) / most_on_test[s]);
         auto const& pool = selected[c][s].pool;
-        whole.push_back(area(pool, pool.select, select(pool, preset, options), options) /
-                        area(pool, pool.select, select(pool, "front", options), options));
+        whole.push_back(area(pool, pool.select, select(pool, preset, options), options) / of_library[s]);
       }
       table.add_row({cells[c].name, preset, static_cast<std::int64_t>(pools.size()), cell_of(mean(on_select)),
                      cell_of(*std::min_element(on_select.begin(), on_select.end())), cell_of(mean(on_test)),

@@ -84,25 +84,19 @@ nas::SearchConfig config_of(PenguinCell const& cell, PenguinPlan const& plan, da
   return config;
 }
 
-/// Nothing where a data set that stands for itself is not there; `data` says what was loaded.
+/// `data` says what was loaded; nothing where it is not there.
 std::optional<datasets::Dataset> load_data(std::string const& name, PenguinPlan const& plan, DataChoice& data)
 {
   data.dataset = name;
   data.data_dir = plan.data_dir;
   data.validation = 0.25;
   data.subset = plan.images;
-  try {
-    auto dataset = data.load();
-    if (plan.images_of_a_class * dataset.classes > data.subset) {
-      data.subset = plan.images_of_a_class * dataset.classes;
-      dataset = data.load();
-    }
-    return dataset;
-  } catch (Error const& error) {
-    if (name.find(':') != std::string::npos) throw; // asked for in so many words
-    std::cerr << "nasturtium: without " << name << ": " << error.what() << '\n';
-    return std::nullopt;
+  auto dataset = data.load_or_leave_out();
+  if (dataset && plan.images_of_a_class * dataset->classes > data.subset) {
+    data.subset = plan.images_of_a_class * dataset->classes;
+    dataset = data.load_or_leave_out();
   }
+  return dataset;
 }
 
 /// Whether a search runs again with the engine.

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "plan_estimate.hpp"
 
+#include "timing.hpp"
+
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/number.hpp>
@@ -22,14 +24,6 @@ using namespace estimator;
 
 constexpr double weight_bytes = 4, file_overhead = 20000; ///< of an HDF5 file with its attributes
 
-/// Name of this device in models that were made here.
-std::string device_of(nn::TrainerOptions const& trainer)
-{
-  return trainer.backend == nn::BackendKind::openmp && trainer.threads > 0
-             ? concat(nn::name(trainer.backend), "-", trainer.threads)
-             : nn::name(trainer.backend);
-}
-
 double parameters_of(std::vector<Workload> const& sample)
 {
   std::vector<double> counts;
@@ -45,7 +39,7 @@ PlanEstimate estimate_plan(std::vector<PlannedTraining> const& work, std::string
 {
   PlanEstimate estimate;
   std::optional<StepModel> model;
-  std::string const device = device_of(trainer);
+  std::string const device = device_name(trainer);
   if (!model_path.empty()) {
     model = StepModel::load(read_file(model_path), model_path);
     auto const& known = model->devices();

@@ -48,6 +48,22 @@ constexpr Experiment experiments[] = {
     {"ensembles", "from searches to ensembles that are served", reproduce_ensembles},
 };
 
+/// Arguments without what says where, or only how to show: `names` with a value behind, and --json where `json`.
+std::vector<std::string> without(std::vector<std::string> const& arguments, std::set<std::string> const& names,
+                                 bool json)
+{
+  std::vector<std::string> left;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    std::string const& word = arguments[i];
+    std::string const name = word.substr(0, word.find('='));
+    if (names.count(name) > 0)
+      i += name == word; // the value is the next word
+    else if (!json || word != "--json")
+      left.push_back(word);
+  }
+  return left;
+}
+
 /// Runs this program again with other arguments; its exit status, or 128 and the signal that ended it.
 int run_again(std::vector<std::string> const& arguments)
 {
@@ -88,15 +104,7 @@ int reproduce_all(Invocation const& call)
   catch_interrupts();
   it.trainer(); // a backend that is not there is told now
   std::string const out = it.out();
-  std::vector<std::string> passed;
-  for (std::size_t i = 0; i < call.arguments.size(); ++i) {
-    std::string const& word = call.arguments[i];
-    if (word == "--out") {
-      ++i;
-    } else if (!word.starts_with("--out=")) {
-      passed.push_back(word);
-    }
-  }
+  auto const passed = without(call.arguments, {"--out"}, false);
   bool const dry_run = std::count(passed.begin(), passed.end(), "--dry-run") > 0;
   if (!dry_run) keep_call(out, "all", passed);
   std::vector<std::string> failed, report{"report"};
@@ -216,16 +224,7 @@ bool ExperimentCall::begin(Invocation const& call, std::vector<PlannedTraining> 
     return false;
   }
   m_expected = estimate.seconds;
-  std::vector<std::string> arguments;
-  for (std::size_t i = 0; i < call.arguments.size(); ++i) {
-    std::string const& word = call.arguments[i];
-    if (word == "--out" || word == "--resume") {
-      ++i;
-    } else if (!word.starts_with("--out=") && word != "--json") {
-      arguments.push_back(word);
-    }
-  }
-  keep_call(out(), m_name, arguments);
+  keep_call(out(), m_name, without(call.arguments, {"--out", "--resume"}, true));
   m_clock = Stopwatch();
   return true;
 }

@@ -52,6 +52,18 @@ double fastest(ServingContender const& contender)
 
 } // namespace
 
+std::vector<ServingContender> serving_plans(PlanningProblem const& problem, PlanningAnswer const& answer,
+                                            int segment_size)
+{
+  std::vector<ServingContender> contenders;
+  for (auto const& plan : answer.plans) {
+    if (segment_size == 0) segment_size = suitable_segment(plan.throughput, plan.allocation.largest_batch());
+    contenders.push_back({concat("plan ", contenders.size() + 1), make_plan(problem, plan.allocation, segment_size),
+                          false, false, segment_size});
+  }
+  return contenders;
+}
+
 std::vector<ServingContender> serving_baselines(PlanningProblem const& problem, int segment_size)
 {
   std::vector<ServingContender> baselines;

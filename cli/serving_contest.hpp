@@ -26,6 +26,9 @@ struct ServingContender
   std::vector<double> latencies{}; ///< of segments, seconds; of contenders that are not sequential
 };
 
+/// The plans of an answer as contenders "plan 1", ...; with `segment_size` 0 the suitable one of the first plan.
+std::vector<ServingContender> serving_plans(ensemble::PlanningProblem const& problem,
+                                            ensemble::PlanningAnswer const& answer, int segment_size);
 /// The baselines of the reference (section 2.8) that fit in memory: sequential on the first device, round robin, worst
 /// fit with one batch size for all (32, or the nearest that was profiled) and with the best one of every model.
 std::vector<ServingContender> serving_baselines(ensemble::PlanningProblem const& problem, int segment_size);

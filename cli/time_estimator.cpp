@@ -36,11 +36,6 @@ using namespace estimator;
 // Lineages of networks that were not bred: far from the founders' small numbers.
 constexpr std::int64_t tests_lineage = 1'000'000'000, families_lineage = 2'000'000'000;
 
-std::string device_name(nn::TrainerOptions const& trainer)
-{
-  return trainer.backend == nn::BackendKind::openmp ? concat("openmp-", trainer.threads) : nn::name(trainer.backend);
-}
-
 /// The constants as probed when the folder was made.
 Device device_of(std::string const& folder, nn::TrainerOptions const& trainer)
 {

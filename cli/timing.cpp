@@ -46,6 +46,11 @@ private:
 
 } // namespace
 
+std::string device_name(nn::TrainerOptions const& trainer)
+{
+  return trainer.backend == nn::BackendKind::openmp ? concat("openmp-", trainer.threads) : nn::name(trainer.backend);
+}
+
 std::optional<Archive> timed(std::string const& path, std::vector<Sample> const& samples, MeasureOptions const& options,
                              nn::TrainerOptions const& trainer, Device const& device)
 {

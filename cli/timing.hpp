@@ -14,6 +14,9 @@
 
 namespace nasturtium::cli {
 
+/// Name of a device in archives and models that are made here: "openmp-2"; of other backends their own.
+std::string device_name(nn::TrainerOptions const& trainer);
+
 /// Times the samples that the file does not hold yet; a caller gives the same samples in the same order every time,
 /// else Error. Nothing where Ctrl-C ended it. An archive that is complete may come from another build, one that goes on
 /// must not.

@@ -139,6 +139,17 @@ datasets::Dataset DataChoice::load() const
   return data;
 }
 
+std::optional<datasets::Dataset> DataChoice::load_or_leave_out() const
+{
+  try {
+    return load();
+  } catch (Error const& error) {
+    if (dataset.find(':') != std::string::npos) throw;
+    std::cerr << "nasturtium: without " << dataset << ": " << error.what() << '\n';
+    return std::nullopt;
+  }
+}
+
 json::Value to_json(DataChoice const& choice)
 {
   json::Object object;

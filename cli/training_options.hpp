@@ -10,6 +10,7 @@
 #include <nasturtium/nn/options.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace nasturtium::cli {
@@ -31,6 +32,9 @@ struct DataChoice
   void add_to(CLI::App& app);
   /// Throws Error for values out of range and for everything that datasets::load throws for.
   datasets::Dataset load() const;
+  /// As load, for experiments: a data set that is named alone and is not there is told on stderr, and left out. One
+  /// that is named with its files was asked for in so many words, so that Error is thrown.
+  std::optional<datasets::Dataset> load_or_leave_out() const;
 };
 
 json::Value to_json(DataChoice const& choice);

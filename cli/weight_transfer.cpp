@@ -95,7 +95,7 @@ nas::SearchConfig together_config(nas::SearchConfig config, std::string const& a
   return config;
 }
 
-/// Nothing where a data set that stands for itself is not there; `data` says what was loaded.
+/// `data` says what was loaded; nothing where it is not there.
 std::optional<datasets::Dataset> load_data(TransferTask const& task, TransferPlan const& plan, DataChoice& data)
 {
   data.dataset = task.dataset;
@@ -103,13 +103,7 @@ std::optional<datasets::Dataset> load_data(TransferTask const& task, TransferPla
   data.validation = 0.25;
   data.subset = task.images;
   data.test_subset = task.test_images;
-  try {
-    return data.load();
-  } catch (Error const& error) {
-    if (task.dataset.find(':') != std::string::npos) throw; // asked for in so many words
-    std::cerr << "nasturtium: without " << task.dataset << ": " << error.what() << '\n';
-    return std::nullopt;
-  }
+  return data.load_or_leave_out();
 }
 
 class Watcher : public nas::SearchObserver
