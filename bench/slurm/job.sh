@@ -29,14 +29,16 @@ reproduce() {
   fi
   command -v "${command[0]}" >/dev/null || die "no program '${command[0]}' in $PWD (docs/gpu-cluster.md)"
   export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1} OMP_PROC_BIND=${OMP_PROC_BIND:-close} OMP_PLACES=${OMP_PLACES:-cores}
-  local warned='' status=0 child
+  local warned='' cancelled='' status=0 child=''
+  # Before the program starts: a signal that found the shell without them would end it and leave the program behind.
+  trap 'warned=1; [[ -z $child ]] || kill -INT "$child" 2>/dev/null || true' USR1
+  trap 'cancelled=1; [[ -z $child ]] || kill -INT "$child" 2>/dev/null || true' TERM INT # stopped as cleanly, not queued again
   # Started so that SIGINT reaches it: a shell without job control lets its children ignore it.
   set -m
   "${command[@]}" &
   child=$!
   set +m
-  trap 'warned=1; kill -INT "$child" 2>/dev/null || true' USR1
-  trap 'kill -INT "$child" 2>/dev/null || true' TERM INT # cancelled: stopped as cleanly, and not queued again
+  [[ -z $warned$cancelled ]] || kill -INT "$child" 2>/dev/null || true # that came while there was no child
   while true; do
     status=0
     wait "$child" || status=$?
