@@ -17,10 +17,13 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <thread>
+#include <utility>
 
 namespace nasturtium::ensemble {
 
@@ -158,8 +161,32 @@ public:
   }
 
   int port() const { return m_port; }
-  void run() { m_http.listen_after_bind(); }
-  void stop() { m_http.stop(); }
+
+  void run()
+  {
+    {
+      std::lock_guard const lock(m_run_mutex);
+      if (m_run != Run::not_started) return;
+      m_run = Run::started;
+    }
+    m_http.listen_after_bind();
+    std::lock_guard const lock(m_run_mutex);
+    m_run = Run::finished;
+  }
+
+  /// httplib forgets a stop that comes before it listens, so this one waits for that moment.
+  void stop()
+  {
+    std::unique_lock lock(m_run_mutex);
+    if (std::exchange(m_stopped, true)) return;
+    while (m_run == Run::started && !m_http.is_running()) {
+      lock.unlock();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      lock.lock();
+    }
+    if (m_run == Run::started) m_http.stop();
+    m_run = Run::finished; // a run that has not begun never does
+  }
 
   HttpStatistics statistics() const
   {
@@ -189,6 +216,11 @@ private:
   int m_classes;
   int m_port = 0;
   Stopwatch m_clock;
+
+  enum class Run { not_started, started, finished };
+  std::mutex m_run_mutex;
+  Run m_run = Run::not_started;
+  bool m_stopped = false;
 
   mutable std::mutex m_mutex;
   std::map<int, std::int64_t> m_answers;

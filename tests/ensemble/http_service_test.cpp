@@ -401,3 +401,20 @@ TEST_CASE("http: options and addresses that cannot be", "[http]")
   Running first;
   CHECK(message([&](auto& it) { it.port = first.service.port(); }).find("something else") != std::string::npos);
 }
+
+TEST_CASE("http: a stop at any moment ends the service, before it listens as well", "[http]")
+{
+  if (!http_available()) SKIP("this build has no HTTP server");
+  for (int turn = 0; turn < 200; ++turn) {
+    Running it; // stopped by its destructor, often before its thread has begun
+    if (turn % 3 == 1) std::this_thread::yield();
+    if (turn % 3 == 2) std::this_thread::sleep_for(std::chrono::microseconds(50 * (turn % 20)));
+    it.service.stop();
+  }
+  auto deployed = deployment();
+  EnsembleServer server(members(), deployed.devices, deployed.plan, deployed.moments, {});
+  HttpService service(deployed, server, {});
+  service.stop();
+  service.run(); // returns at once
+  CHECK(service.statistics().predictions == 0);
+}
