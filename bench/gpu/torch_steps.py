@@ -8,7 +8,7 @@ forward and loss, channels last), compile_max_autotune (with --max-autotune), gr
 last). Modes of a population, every model with its own weights and its own order of the data: loop, streams (a stream a model),
 vmap (torch.func.vmap over stacked parameters), loop_graph, streams_graph, vmap_graph (the same as one CUDA graph).
 
-bf16 is autocast. The modes of one network, batch and arithmetic are timed in turns; median_us_per_step is the median of the turns (a
+bf16 is autocast (under vmap: the same casts by hand). The modes of one network, batch and arithmetic are timed in turns; median_us_per_step is the median of the turns (a
 step of all models), spread_us their largest less their smallest, setup_seconds what building, compiling, capturing and the first
 steps took. A mode that fails has a row with its reason. Each network, batch and arithmetic is a process of its own, so that no failure
 ends the others; a second call with the same --out goes on where the first one stopped.
@@ -35,6 +35,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "peers"))
@@ -88,6 +89,21 @@ class Candidate(nn.Module):
         images, labels = self.feed(self.position)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
             return F.cross_entropy(self.network(images), labels)
+
+
+class RoundedProducts(TorchFunctionMode):
+    """What autocast does to convolutions and dense layers; under vmap autocast itself does not reach convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide_norms = False  # batch norm in float32: not every device takes bf16 beside float32 statistics under vmap
+
+    def __torch_function__(self, function: Any, types: Any, arguments: tuple = (), named: dict | None = None) -> Any:
+        if function in (F.conv2d, F.linear):
+            arguments = tuple(each.to(torch.bfloat16) if isinstance(each, Tensor) else each for each in arguments)
+        elif function is F.batch_norm and self.wide_norms:
+            arguments = (arguments[0].float(), *arguments[1:])
+        return function(*arguments, **(named or {}))
 
 
 class Task:
@@ -168,21 +184,27 @@ class Task:
         positions = torch.tensor([[self.first(model)] for model in range(models)], device=self.device)
         # The update is elementwise, so the one of the stacked parameters is that of every model.
         optimiser = self.optimiser(list(parameters.values()), fused=True)
+        rounded = RoundedProducts()
 
         def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-            return F.cross_entropy(torch.func.functional_call(base, (parameters, buffers), (images,)), labels)
+            with rounded if self.autocast else contextlib.nullcontext():
+                return F.cross_entropy(torch.func.functional_call(base, (parameters, buffers), (images,)).float(), labels)
 
         losses = torch.func.vmap(loss)
 
         def step() -> None:
             optimiser.zero_grad(set_to_none=True)
             images, labels = feed(positions)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                total = losses(parameters, buffers, images, labels).sum()
-            total.backward()
+            losses(parameters, buffers, images, labels).sum().backward()
             optimiser.step()
             positions.add_(self.batch)
 
+        try:
+            step()
+        except RuntimeError:
+            if not self.autocast:
+                raise
+            rounded.wide_norms = True
         return step
 
 
@@ -228,11 +250,11 @@ def captured(step: Step) -> Step:
     return replay
 
 
-def first_line(error: BaseException) -> str:
+def short(error: BaseException) -> str:
     if isinstance(error, torch.OutOfMemoryError):
         return "out of memory"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
+    return f"{type(error).__name__}: {' '.join(lines[:2])}"[:200]
 
 
 class Unit:
@@ -259,7 +281,7 @@ class Unit:
             self.synchronise()
             return result
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a row
-            self.tell(models=models, mode=mode, reason=first_line(error))
+            self.tell(models=models, mode=mode, reason=short(error))
         gc.collect()
         try:
             self.synchronise()
@@ -281,7 +303,8 @@ class Unit:
 
     def run(self) -> None:
         warnings.simplefilter("ignore")
-        # torch.compile keeps its workers and caches; the choice of turns must be the same everywhere.
+        if self.options.smoke:
+            torch.set_num_threads(1)  # tiny steps on shared cores: threads would wait for each other
         turns = random.Random(1)
         task = Task(self.net, self.batch, self.math, self.options.device, self.options.images)
         for models in self.options.models:
@@ -364,7 +387,7 @@ def in_a_process(work: Callable[[], None], limit: float) -> str:
             work()
             status = 0
         except BaseException as error:  # noqa: BLE001
-            print(f"torch_steps: {first_line(error)}", file=sys.stderr)
+            print(f"torch_steps: {short(error)}", file=sys.stderr)
         finally:
             sys.stderr.flush()
             os._exit(status)
