@@ -55,6 +55,19 @@ def cifar10_folder() -> Path:
     return Path(os.environ.get("NASTURTIUM_SHARED_DATA", REPOSITORY.parent / "shared" / "data")) / "images"
 
 
+def made_up(height: int, width: int, channels: int, train: int, test: int) -> Images:
+    """Ten random patterns under noise, for machines without data sets."""
+    generator = np.random.default_rng(1)
+    patterns = generator.normal(0, 40, (10, height, width, channels))
+
+    def split(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = generator.integers(10, size=count)
+        noise = generator.normal(128, 40, (count, height, width, channels))
+        return np.clip(patterns[labels] + noise, 0, 255).astype(np.uint8), labels.astype(np.uint8)
+
+    return Images(*split(train), *split(test))
+
+
 def normalisation(train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation per channel of the training images as stored, rounded to float32 as nasturtium keeps them."""
     values = train.reshape(-1, train.shape[-1]).astype(np.float64)

@@ -4,11 +4,13 @@
 
   parity.py prepare FOLDER [CASE...]   writes data, initial weights and FOLDER/commands, one `nasturtium` command a line
   parity.py compare FOLDER RESULTS     runs PyTorch, compares, prints the table, writes RESULTS; exit status 1 beyond a bar
+
+`prepare --made-up-images` needs no data sets; `compare --device cuda` trains on the GPU, without TF32.
 """
 
 import argparse
 import csv
-import json
+import os
 import shlex
 import sys
 from dataclasses import dataclass, field, replace
@@ -84,13 +86,19 @@ def cases() -> list[Case]:
     return result
 
 
-def prepare(folder: Path, names: list[str]) -> None:
+def source_images(name: str, folder: Path, made_up: bool) -> images.Images:
+    if made_up:
+        return images.made_up(*((32, 32, 3) if name == "cifar" else (28, 28, 1)), TRAIN, 100)
+    return images.cifar10_subset() if name == "cifar" else images.fashion_mnist(folder.parent / "fashion-mnist")
+
+
+def prepare(folder: Path, names: list[str], made_up: bool = False) -> None:
     chosen = [case for case in cases() if not names or case.name in names or case.architecture in names]
     if not chosen:
         sys.exit(f"parity: no case is called {' or '.join(names)}; cases: {' '.join(case.name for case in cases())}")
     folder.mkdir(parents=True, exist_ok=True)
     for name in {case.data for case in chosen}:
-        source = images.cifar10_subset() if name == "cifar" else images.fashion_mnist(folder.parent / "fashion-mnist")
+        source = source_images(name, folder, made_up)
         # Stored as float32 in [0, 1]: the path of foreign data, normalised by either side with the measured moments.
         part = images.Images((source.train[:TRAIN] / 255).astype(np.float32), source.train_labels[:TRAIN],
                              (source.test[:100] / 255).astype(np.float32), source.test_labels[:100])
@@ -110,16 +118,17 @@ def prepare(folder: Path, names: list[str]) -> None:
     (folder / "cases").write_text("\n".join(case.name for case in chosen), encoding="utf-8")
 
 
-def pytorch_run(case: Case, folder: Path, dtype: torch.dtype) -> tuple[list[float], dict[tuple[str, str], np.ndarray]]:
+def pytorch_run(case: Case, folder: Path, dtype: torch.dtype, device: str = "cpu") -> tuple[list[float], dict[tuple[str, str], np.ndarray]]:
     """The losses of all steps, before each update, and the final weights."""
     with h5py.File(folder / f"{case.data}.h5", "r") as file:
         stored, labels = file["train/images"][()], torch.from_numpy(file["train/labels"][()]).long()
     mean, deviation = images.normalisation(stored)
     real = np.float32 if dtype == torch.float32 else np.float64
-    values = torch.from_numpy((stored.astype(real) - mean) / deviation.astype(real)).to(dtype).permute(0, 3, 1, 2).contiguous()
+    values = torch.from_numpy((stored.astype(real) - mean) / deviation.astype(real)).to(dtype).permute(0, 3, 1, 2).contiguous().to(device)
+    labels = labels.to(device)
     network = Network(load_architecture(case.architecture)).to(dtype)
     network.set_weights(load_weights(folder / f"{case.name}.init.h5"))
-    network.train()
+    network.to(device).train()
     stepper = Stepper(network, case.optimiser)
     losses: list[float] = []
     while len(losses) < STEPS:
@@ -132,7 +141,7 @@ def pytorch_run(case: Case, folder: Path, dtype: torch.dtype) -> tuple[list[floa
             loss.backward()
             stepper.step(case.schedule.rate(case.optimiser.learning_rate, len(losses), EPOCH_STEPS, TOTAL_STEPS))
             losses.append(loss.item())
-    return losses, network.weights()
+    return losses, network.cpu().weights()
 
 
 def nasturtium_run(case: Case, folder: Path) -> tuple[list[float], dict[tuple[str, str], np.ndarray]]:
@@ -162,7 +171,7 @@ def statistics_deviation(a: dict[tuple[str, str], np.ndarray], b: dict[tuple[str
     return max((float(np.linalg.norm(a[key] - b[key]) / np.linalg.norm(b[key])) for key in keys), default=0.0)
 
 
-def compare(folder: Path, results: Path) -> bool:
+def compare(folder: Path, results: Path, device: str = "cpu") -> bool:
     results.mkdir(parents=True, exist_ok=True)
     names = (folder / "cases").read_text(encoding="utf-8").split("\n")
     rows, steps, passed = [], [], True
@@ -170,7 +179,7 @@ def compare(folder: Path, results: Path) -> bool:
           f"{'statistics':>10} {'own float32':>11} {'bar':>6}  verdict")
     for case in (case for case in cases() if case.name in names):
         ours, our_weights = nasturtium_run(case, folder)
-        theirs, their_weights = pytorch_run(case, folder, torch.float32 if case.precision == "float32" else torch.float64)
+        theirs, their_weights = pytorch_run(case, folder, torch.float32 if case.precision == "float32" else torch.float64, device)
         deviation = deviations(ours, theirs)
         weights = weights_deviation(our_weights, their_weights)
         statistics = statistics_deviation(our_weights, their_weights)
@@ -178,7 +187,7 @@ def compare(folder: Path, results: Path) -> bool:
         # How far PyTorch's float32 is from its own float64: what rounding alone makes of these steps.
         own = ""
         if case.precision == "float32":
-            exact, _ = pytorch_run(case, folder, torch.float64)
+            exact, _ = pytorch_run(case, folder, torch.float64, device)
             own = f"{deviations(theirs, exact).max():.1e}"
         good = bool(deviation.max() <= bar and statistics <= bar)
         passed = passed and good
@@ -197,7 +206,7 @@ def compare(folder: Path, results: Path) -> bool:
             writer = csv.DictWriter(file, table[0].keys(), lineterminator="\n")
             writer.writeheader()
             writer.writerows(table)
-        write_provenance(path, {"nasturtium": (folder / "nasturtium.json").read_text(encoding="utf-8")
+        write_provenance(path, {"device": torch.cuda.get_device_name() if device == "cuda" else "cpu", "nasturtium": (folder / "nasturtium.json").read_text(encoding="utf-8")
                                 if (folder / "nasturtium.json").exists() else "unknown"})
     return passed
 
@@ -208,14 +217,25 @@ def main() -> None:
     verb = verbs.add_parser("prepare")
     verb.add_argument("folder", type=Path)
     verb.add_argument("cases", nargs="*")
+    verb.add_argument("--made-up-images", action="store_true", help="random patterns instead of Fashion-MNIST and CIFAR-10")
     verb = verbs.add_parser("compare")
     verb.add_argument("folder", type=Path)
     verb.add_argument("results", type=Path)
+    verb.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of PyTorch")
     options = parser.parse_args()
-    torch.use_deterministic_algorithms(True)
     if options.verb == "prepare":
-        prepare(options.folder, options.cases)
-    elif not compare(options.folder, options.results):
+        torch.use_deterministic_algorithms(True)
+        prepare(options.folder, options.cases, options.made_up_images)
+        return
+    on_gpu = options.device == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        sys.exit("parity: PyTorch sees no GPU")
+    if on_gpu:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what PyTorch wants for repeatable products
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    # On a GPU some operations have no repeatable form; a warning is enough there.
+    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    if not compare(options.folder, options.results, options.device):
         sys.exit(1)
 
 

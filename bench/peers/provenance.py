@@ -19,9 +19,11 @@ def openblas_core() -> str:
     for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
         path = line.split()[-1]
         if "openblas" in path and path.startswith("/"):
-            library = ctypes.CDLL(path)
-            library.openblas_get_corename.restype = ctypes.c_char_p
-            return library.openblas_get_corename().decode()
+            name = getattr(ctypes.CDLL(path), "openblas_get_corename", None)
+            if name is None:  # a build whose names have a prefix
+                continue
+            name.restype = ctypes.c_char_p
+            return name().decode()
     return "none"
 
 
