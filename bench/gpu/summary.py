@@ -129,7 +129,7 @@ def compare_kernels(rows: list[Row], peers: list[dict[str, str]]) -> list[Row]:
     best: dict[tuple[str, int, str, str], tuple[float, float, Row]] = {}
     for row in rows:
         parts = str(row["name"]).split("/")
-        if row["kind"] != "kernels" or len(parts) != 5 or not re.fullmatch(r"mb\d+", parts[3]):
+        if row["kind"] != "kernels" or len(parts) != 5 or parts[4] == "cblas" or not re.fullmatch(r"mb\d+", parts[3]):
             continue
         key = parts[1], int(parts[3][2:]), parts[2], str(row["math"])
         time = float(row["time"]) * US[str(row["unit"])]

@@ -186,6 +186,7 @@ class Summary(Folder):
 
     def test_kernels(self) -> None:
         self.benchmarks("kernels-tf32.json", google("conv/c04/forward/mb64/tiles/real_time", 40.0, **{"GFLOP/s": 30000.0, "%peak": 1.0}),
+                        google("dense/f01/backward_data/mb64/cblas/real_time", 1.0, **{"GFLOP/s": 10000.0}),
                         google("conv/c04/forward/mb64/other/real_time", 80.0, **{"GFLOP/s": 15000.0}),
                         google("dense/f01/backward_data/mb64/tiles/real_time", 10.0, **{"GFLOP/s": 1000.0}),
                         google("dense/f02/backward_data/mb64/tiles/real_time", 10.0, **{"GFLOP/s": 1000.0}),
