@@ -120,8 +120,7 @@ def read_rows(path: Path) -> list[list[str]]:
     with open(path, encoding="utf-8", newline="") as file:
         header, *rows = list(csv.reader(file)) or [[]]
     if header != HEADER:
-        print(f"torch_peers: {path}: is no table of kernels; remove it or name another with --out", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(fault(f"{path}: is no table of kernels; remove it or name another with --out"))
     return rows
 
 
@@ -134,8 +133,14 @@ def write_rows(path: Path, rows: list[list[str]]) -> None:
     part.replace(path)
 
 
+def fault(text: str) -> int:
+    print(f"torch_peers: {text}", file=sys.stderr)
+    return 2
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.error = lambda message: sys.exit(fault(message))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--smoke", action="store_true", help="few layers, tiny batches, few repetitions, to try the program")
@@ -145,18 +150,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.02)
     options = parser.parse_args()
     if wrong := [math for math in options.math.split(",") if math not in MATH]:
-        print(f"torch_peers: no arithmetic is called '{wrong[0]}' ({', '.join(MATH)})", file=sys.stderr)
-        return 2
+        return fault(f"no arithmetic is called '{wrong[0]}' ({', '.join(MATH)})")
     try:
         batches = [int(batch) for batch in (options.batches or ("4" if options.smoke else "128,64,32,512")).split(",")]
     except ValueError:
         batches = [0]
     if min(batches) < 1:
-        print(f"torch_peers: --batches wants positive numbers, got '{options.batches}'", file=sys.stderr)
-        return 2
+        return fault(f"--batches wants positive numbers, got '{options.batches}'")
     if options.device == "cuda" and not torch.cuda.is_available():
-        print("torch_peers: PyTorch sees no GPU (--device cpu --smoke tries the program without one)", file=sys.stderr)
-        return 2
+        return fault("PyTorch sees no GPU (--device cpu --smoke tries the program without one)")
     if options.smoke:
         options.repetitions, options.seconds = 2, 0.001
         torch.set_num_threads(1)

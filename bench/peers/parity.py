@@ -5,7 +5,8 @@
   parity.py prepare FOLDER [CASE...]   writes data, initial weights and FOLDER/commands, one `nasturtium` command a line
   parity.py compare FOLDER RESULTS     runs PyTorch, compares, prints the table, writes RESULTS; exit status 1 beyond a bar
 
-`prepare --made-up-images` needs no data sets; `compare --device cuda` trains on the GPU, without TF32.
+`prepare --made-up-images` needs no data sets; `compare --device cuda` trains on the GPU, without TF32, and its bar in float32 is not
+below twice what PyTorch's float32 is from its own float64.
 """
 
 import argparse
@@ -188,7 +189,10 @@ def compare(folder: Path, results: Path, device: str = "cpu") -> bool:
         own = ""
         if case.precision == "float32":
             exact, _ = pytorch_run(case, folder, torch.float64, device)
-            own = f"{deviations(theirs, exact).max():.1e}"
+            rounding = float(deviations(theirs, exact).max())
+            own = f"{rounding:.1e}"
+            if device == "cuda" and np.isfinite(rounding):
+                bar = max(bar, 2 * rounding)  # sums run in an order of their own there, in nasturtium and in PyTorch
         good = bool(deviation.max() <= bar and statistics <= bar)
         passed = passed and good
         worst = int(deviation.argmax())
