@@ -17,17 +17,17 @@ struct Draw
   int shift_y = 0, shift_x = 0;
   bool flip = false;
   int cut_top = 0, cut_bottom = 0, cut_left = 0, cut_right = 0; // empty where top == bottom
-  KOKKOS_FUNCTION Draw(AugmentShape const& shape, std::uint64_t sample)
+  KOKKOS_FUNCTION Draw(AugmentShape const& shape, std::uint32_t epoch, std::uint64_t sample)
   {
     if (shape.crop_padding > 0) {
-      PhiloxBlock const block = random_block(shape.seed, Purpose::crop, shape.epoch, sample);
+      PhiloxBlock const block = random_block(shape.seed, Purpose::crop, epoch, sample);
       auto const places = static_cast<std::uint32_t>(2 * shape.crop_padding + 1);
       shift_y = static_cast<int>(to_below(block.word[0], places)) - shape.crop_padding;
       shift_x = static_cast<int>(to_below(block.word[1], places)) - shape.crop_padding;
     }
-    if (shape.flip) flip = random_block(shape.seed, Purpose::flip, shape.epoch, sample).word[0] >> 31 != 0;
+    if (shape.flip) flip = random_block(shape.seed, Purpose::flip, epoch, sample).word[0] >> 31 != 0;
     if (shape.cutout > 0) {
-      PhiloxBlock const block = random_block(shape.seed, Purpose::cutout, shape.epoch, sample);
+      PhiloxBlock const block = random_block(shape.seed, Purpose::cutout, epoch, sample);
       int const y = static_cast<int>(to_below(block.word[0], static_cast<std::uint32_t>(shape.height)));
       int const x = static_cast<int>(to_below(block.word[1], static_cast<std::uint32_t>(shape.width)));
       cut_top = clamp(y - shape.cutout / 2, shape.height);
@@ -48,26 +48,29 @@ struct Gather
 {
   AugmentShape shape;
   Source const* images;
-  std::int32_t const* indices; // of the first sample of the batch
+  std::int32_t const* indices;
+  Index first; // place of the batch's first sample among them
   Real const* scale;
   Real const* shift;
   Real* dst;
 
   KOKKOS_FUNCTION void operator()(Index begin, Index end) const
   {
+    std::int32_t const* const batch = indices + (shape.current ? shape.current->first : first);
+    auto const epoch = shape.current ? static_cast<std::uint32_t>(shape.current->epoch) : shape.epoch;
     if constexpr (by_sample)
-      samples(begin, end);
+      samples(batch, epoch, begin, end);
     else
       for (Index item = begin; item < end; ++item)
-        element(item);
+        element(batch, epoch, item);
   }
 
-  KOKKOS_FUNCTION void element(Index item) const
+  KOKKOS_FUNCTION void element(std::int32_t const* batch, std::uint32_t epoch, Index item) const
   {
     int c, x, y;
     Index const i = divide(divide(divide(item, shape.channels, c), shape.width, x), shape.height, y);
-    Index const sample = indices[i];
-    Draw const draw(shape, static_cast<std::uint64_t>(sample));
+    Index const sample = batch[i];
+    Draw const draw(shape, epoch, static_cast<std::uint64_t>(sample));
     int const from_y = y + draw.shift_y;
     int const from_x = (draw.flip ? shape.width - 1 - x : x) + draw.shift_x;
     bool const inside = from_y >= 0 && from_y < shape.height && from_x >= 0 && from_x < shape.width;
@@ -81,7 +84,7 @@ struct Gather
     dst[item] = value;
   }
 
-  KOKKOS_FUNCTION void samples(Index begin, Index end) const
+  KOKKOS_FUNCTION void samples(std::int32_t const* batch, std::uint32_t epoch, Index begin, Index end) const
   {
     Real scales[channel_pattern], shifts[channel_pattern];
     int const channels = shape.channels;
@@ -94,13 +97,13 @@ struct Gather
     Index const size = Index{shape.height} * shape.width * channels;
     bool const plain = shape.crop_padding == 0 && !shape.flip && shape.cutout == 0;
     for (Index i = begin; i < end; ++i) {
-      Index const sample = indices[i];
+      Index const sample = batch[i];
       Source const* const from = images + sample * size;
       Real* const to = dst + i * size;
       if (plain)
         convert(from, size, scales, shifts, length, to);
       else
-        augmented(Draw(shape, static_cast<std::uint64_t>(sample)), from, scales, shifts, length, to);
+        augmented(Draw(shape, epoch, static_cast<std::uint64_t>(sample)), from, scales, shifts, length, to);
     }
   }
 
@@ -194,7 +197,7 @@ void gather(ExecSpace const& exec, std::string const& label, char const* op, Aug
   require_extent(op, "dst", dst, batch * size);
   constexpr bool by_sample = is_host_space<ExecSpace>;
   for_items(exec, label, by_sample ? Index{batch} : batch * size, rows_per_block(size),
-            Gather<Real, Source, by_sample>{shape, images.data(), indices.data() + first, scale.data(), shift.data(),
+            Gather<Real, Source, by_sample>{shape, images.data(), indices.data(), first, scale.data(), shift.data(),
                                             dst.data()});
 }
 
@@ -202,11 +205,14 @@ struct GatherLabels
 {
   std::int32_t const* labels;
   std::int32_t const* indices;
+  Index first;
+  StepState const* current;
   std::int32_t* dst;
   KOKKOS_FUNCTION void operator()(Index begin, Index end) const
   {
+    std::int32_t const* const batch = indices + (current ? current->first : first);
     for (Index i = begin; i < end; ++i)
-      dst[i] = labels[indices[i]];
+      dst[i] = labels[batch[i]];
   }
 };
 
@@ -235,13 +241,13 @@ void gather_values(ExecSpace const& exec, AugmentShape const& shape, Buffer<Exec
 template <class ExecSpace>
 void gather_labels(ExecSpace const& exec, Buffer<ExecSpace, std::int32_t const> labels,
                    Buffer<ExecSpace, std::int32_t const> indices, Index first, int batch,
-                   Buffer<ExecSpace, std::int32_t> dst)
+                   Buffer<ExecSpace, std::int32_t> dst, StepState const* current)
 {
   static std::string const label = "nasturtium::gather_labels";
   if (first < 0 || batch < 0) fail("kernels::gather_labels: batch of ", batch, " samples from ", first);
   impl::require_extent("gather_labels", "indices", indices, first + batch);
   impl::require_extent("gather_labels", "dst", dst, batch);
-  impl::for_elements(exec, label, batch, impl::GatherLabels{labels.data(), indices.data() + first, dst.data()});
+  impl::for_elements(exec, label, batch, impl::GatherLabels{labels.data(), indices.data(), first, current, dst.data()});
 }
 
 #define NASTURTIUM_GATHER(ExecSpace, Real)                                                                             \
@@ -257,7 +263,7 @@ NASTURTIUM_INSTANTIATE(NASTURTIUM_GATHER)
 #define NASTURTIUM_GATHER_LABELS(ExecSpace, Unused)                                                                    \
   template void gather_labels<ExecSpace>(ExecSpace const&, Buffer<ExecSpace, std::int32_t const>,                      \
                                          Buffer<ExecSpace, std::int32_t const>, Index, int,                            \
-                                         Buffer<ExecSpace, std::int32_t>);
+                                         Buffer<ExecSpace, std::int32_t>, StepState const*);
 NASTURTIUM_INSTANTIATE_SERIAL(NASTURTIUM_GATHER_LABELS, )
 NASTURTIUM_INSTANTIATE_OPENMP(NASTURTIUM_GATHER_LABELS, )
 NASTURTIUM_INSTANTIATE_CUDA(NASTURTIUM_GATHER_LABELS, )

@@ -111,7 +111,7 @@ struct HostMoments
 template <class ExecSpace, class Real>
 struct DeviceMoments
 {
-  using Team = typename Kokkos::TeamPolicy<ExecSpace>::member_type;
+  using Team = TeamMember<ExecSpace>;
   Index rows;
   int channels;
   Real const* src;
@@ -241,7 +241,7 @@ struct HostMerge
 template <class ExecSpace, class Real>
 struct DeviceMerge
 {
-  using Team = typename Kokkos::TeamPolicy<ExecSpace>::member_type;
+  using Team = TeamMember<ExecSpace>;
   Index rows;
   int channels;
   Real const* moments;
@@ -443,7 +443,7 @@ struct HostBackwardSums
 template <class ExecSpace, class Real, bool with_relu>
 struct DeviceBackwardSums
 {
-  using Team = typename Kokkos::TeamPolicy<ExecSpace>::member_type;
+  using Team = TeamMember<ExecSpace>;
   Index rows;
   int channels;
   Real const* src;
@@ -524,7 +524,7 @@ struct HostMergeGradients
 template <class ExecSpace, class Real>
 struct DeviceMergeGradients
 {
-  using Team = typename Kokkos::TeamPolicy<ExecSpace>::member_type;
+  using Team = TeamMember<ExecSpace>;
   int channels;
   Index chunks;
   Real const* partial;
@@ -695,10 +695,7 @@ struct ScaleElements
 template <class ExecSpace, class Body>
 void for_columns(ExecSpace const& exec, std::string const& label, Index league, std::size_t scratch, Body const& body)
 {
-  if (league <= 0) return;
-  Kokkos::TeamPolicy<ExecSpace> policy(exec, static_cast<int>(league), column_lanes * column_slots);
-  policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(scratch)));
-  Kokkos::parallel_for(launch_label(label), policy, body);
+  for_teams(exec, label, league, column_lanes * column_slots, scratch, body);
 }
 
 constexpr Index column_blocks(int channels)

@@ -166,12 +166,13 @@ struct Dropout
   // [begin, end) counts groups of four elements, one block of the generator each.
   KOKKOS_FUNCTION void operator()(Index begin, Index end) const
   {
+    std::uint64_t const step = key.current ? static_cast<std::uint64_t>(key.current->step) : key.step;
     Index group = begin;
     for (; group + dropout_lanes <= end && (group + dropout_lanes) * 4 <= count; group += dropout_lanes) {
       std::uint32_t words[4 * dropout_lanes];
       NASTURTIUM_INDEPENDENT
       for (int lane = 0; lane < dropout_lanes; ++lane) {
-        PhiloxBlock const block = draw(group + lane);
+        PhiloxBlock const block = draw(step, group + lane);
         words[4 * lane] = block.word[0];
         words[4 * lane + 1] = block.word[1];
         words[4 * lane + 2] = block.word[2];
@@ -183,15 +184,15 @@ struct Dropout
         write(first + i, words[i]);
     }
     for (; group < end; ++group) {
-      PhiloxBlock const block = draw(group);
+      PhiloxBlock const block = draw(step, group);
       for (int i = 0; i < 4; ++i)
         if (group * 4 + i < count) write(group * 4 + i, block.word[i]);
     }
   }
 
-  KOKKOS_FUNCTION PhiloxBlock draw(Index group) const
+  KOKKOS_FUNCTION PhiloxBlock draw(std::uint64_t step, Index group) const
   {
-    return random_block(key.seed, Purpose::dropout, key.node, key.step << 32 | static_cast<std::uint64_t>(group));
+    return random_block(key.seed, Purpose::dropout, key.node, step << 32 | static_cast<std::uint64_t>(group));
   }
 };
 

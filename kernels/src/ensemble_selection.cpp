@@ -107,7 +107,7 @@ struct HostLikelihoods
 template <class ExecSpace, class Real>
 struct DeviceLikelihoods
 {
-  using Team = typename Kokkos::TeamPolicy<ExecSpace>::member_type;
+  using Team = TeamMember<ExecSpace>;
   LikelihoodOperands<Real> on;
 
   KOKKOS_FUNCTION void operator()(Team const& team) const
@@ -181,9 +181,7 @@ void candidate_likelihoods(ExecSpace const& exec, Index samples, Buffer<ExecSpac
                     impl::rows_per_block(impl::host_candidates * stride), impl::HostLikelihoods<Real>{on, count});
   } else {
     using Functor = impl::DeviceLikelihoods<ExecSpace, Real>;
-    Kokkos::TeamPolicy<ExecSpace> policy(exec, static_cast<int>(count), impl::selection_width);
-    policy.set_scratch_size(0, Kokkos::PerTeam(impl::selection_scratch_bytes));
-    Kokkos::parallel_for(impl::launch_label(label), policy, Functor{on});
+    impl::for_teams(exec, label, count, impl::selection_width, impl::selection_scratch_bytes, Functor{on});
   }
 }
 

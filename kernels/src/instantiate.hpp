@@ -13,6 +13,13 @@
 
 #include <type_traits>
 
+// The tests' stand-in for a GPU takes CUDA's place, and the others are left out.
+#ifdef NASTURTIUM_EMULATED_DEVICE
+#define NASTURTIUM_INSTANTIATE_SERIAL(MACRO, ...)
+#define NASTURTIUM_INSTANTIATE_OPENMP(MACRO, ...)
+#define NASTURTIUM_INSTANTIATE_CUDA(MACRO, ...) MACRO(nasturtium::testing::EmulatedDevice, __VA_ARGS__)
+#else
+
 #ifdef KOKKOS_ENABLE_SERIAL
 #define NASTURTIUM_INSTANTIATE_SERIAL(MACRO, ...) MACRO(Kokkos::Serial, __VA_ARGS__)
 #else
@@ -31,6 +38,8 @@
 #define NASTURTIUM_INSTANTIATE_CUDA(MACRO, ...)
 #endif
 
+#endif
+
 /// MACRO(ExecSpace, Real) for every enabled backend and both precisions.
 #define NASTURTIUM_INSTANTIATE(MACRO)                                                                                  \
   NASTURTIUM_INSTANTIATE_SERIAL(MACRO, float)                                                                          \
@@ -47,3 +56,7 @@ template <class ExecSpace>
 inline constexpr bool is_host_space = std::is_same_v<typename ExecSpace::memory_space, Kokkos::HostSpace>;
 
 } // namespace nasturtium::kernels::impl
+
+#ifdef NASTURTIUM_EMULATED_DEVICE
+#include "kernels/emulated_device.hpp"
+#endif

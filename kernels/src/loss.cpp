@@ -190,7 +190,7 @@ inline constexpr int merge_threads = 128;
 template <class ExecSpace>
 struct DeviceMergeMetrics
 {
-  using Team = typename Kokkos::TeamPolicy<ExecSpace>::member_type;
+  using Team = TeamMember<ExecSpace>;
   Index items;
   Index batch;
   double const* partial;
@@ -225,9 +225,8 @@ void merge_metrics(ExecSpace const& exec, std::string const& label, Index batch,
   if constexpr (is_host_space<ExecSpace>) {
     for_items(exec, label, 1, 1, MergeMetrics{items, batch, partial, metrics});
   } else {
-    Kokkos::TeamPolicy<ExecSpace> policy(exec, 1, merge_threads);
-    policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(merge_threads * loss_sums * sizeof(double))));
-    Kokkos::parallel_for(launch_label(label), policy, DeviceMergeMetrics<ExecSpace>{items, batch, partial, metrics});
+    for_teams(exec, label, 1, merge_threads, merge_threads * loss_sums * sizeof(double),
+              DeviceMergeMetrics<ExecSpace>{items, batch, partial, metrics});
   }
 }
 

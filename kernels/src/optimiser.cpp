@@ -5,6 +5,8 @@
 #include "instantiate.hpp"
 #include "parallel.hpp"
 
+#include <cmath>
+
 namespace nasturtium::kernels {
 namespace impl {
 
@@ -63,7 +65,7 @@ struct MergeSums
 template <class ExecSpace, class Value>
 struct DeviceSum
 {
-  using Team = typename Kokkos::TeamPolicy<ExecSpace>::member_type;
+  using Team = TeamMember<ExecSpace>;
   Index count, chunk;
   Value const* values;
   double* result;
@@ -92,9 +94,9 @@ struct DeviceSum
 template <class Real>
 struct Descent
 {
-  Real learning_rate;
-  Real l2;     // added to the gradient, times the weight
-  Real shrink; // multiplies the weight
+  StepRates rates;
+  StepRates const* current; // on the device, instead of `rates`
+  Real l2;                  // added to the gradient, times the weight
   Index decay_count;
   Real clip_norm;
   double const* norm;
@@ -113,10 +115,9 @@ struct Descent
 template <class Real>
 Descent<Real> descent(OptimiserStep<Real> const& step, Real* weights, Real const* gradient, double const* norm)
 {
-  bool const l2 = !step.decoupled;
-  return {step.learning_rate,
-          l2 ? step.weight_decay : Real(0),
-          l2 ? Real(1) : Real(1) - step.learning_rate * step.weight_decay,
+  return {step.current ? StepRates{} : step_rates(step),
+          step.current,
+          step.decoupled ? Real(0) : step.weight_decay,
           step.weight_decay == Real(0) ? Index{0} : step.decay_count,
           step.clip_norm,
           norm,
@@ -132,17 +133,18 @@ struct Update
   Rule rule;
   KOKKOS_FUNCTION void operator()(Index begin, Index end) const
   {
+    StepRates const rates = descent.current ? *descent.current : descent.rates;
     Index const middle = descent.decay_count < begin ? begin : (descent.decay_count < end ? descent.decay_count : end);
-    run(begin, middle, descent.l2, descent.shrink);
-    run(middle, end, Real(0), Real(1));
+    run(rates, begin, middle, descent.l2, static_cast<Real>(rates.shrink));
+    run(rates, middle, end, Real(0), Real(1));
   }
 
-  KOKKOS_FUNCTION void run(Index begin, Index end, Real l2, Real shrink) const
+  KOKKOS_FUNCTION void run(StepRates const& rates, Index begin, Index end, Real l2, Real shrink) const
   {
     Real* const weights = descent.weights;
     Real const* const gradient = descent.gradient;
     Real const scale = descent.clip_scale();
-    Rule const apply = rule;
+    auto const apply = rule.at(rates);
     NASTURTIUM_INDEPENDENT
     for (Index i = begin; i < end; ++i) {
       Real const weight = weights[i];
@@ -152,13 +154,18 @@ struct Update
   }
 };
 
-// Each rule takes an element's gradient and returns what is subtracted from its weight.
+// Each rule, at the rates of a step, takes an element's gradient and returns what is subtracted from its weight.
 
 template <class Real, bool with_velocity, bool nesterov>
 struct Sgd
 {
-  Real learning_rate, momentum;
+  Real momentum;
   Real* velocity;
+  Real learning_rate = 0;
+  KOKKOS_FUNCTION Sgd at(StepRates const& rates) const
+  {
+    return {momentum, velocity, static_cast<Real>(rates.learning_rate)};
+  }
   KOKKOS_FUNCTION Real operator()(Index i, Real g) const
   {
     if constexpr (with_velocity) {
@@ -174,12 +181,22 @@ struct Sgd
 template <class Real>
 struct Adam
 {
-  Real beta1, rest1, beta2, rest2; // rest = 1 - beta, rounded once
-  Real step_size;                  // learning rate / (1 - beta1^t)
-  Real inverse_root;               // 1 / sqrt(1 - beta2^t)
+  Real rest1, beta2, rest2; // rest = 1 - beta, rounded once
   Real epsilon;
   Real* first;
   Real* second;
+  Real step_size = 0, inverse_root = 0;
+  KOKKOS_FUNCTION Adam at(StepRates const& rates) const
+  {
+    return {rest1,
+            beta2,
+            rest2,
+            epsilon,
+            first,
+            second,
+            static_cast<Real>(rates.step_size),
+            static_cast<Real>(rates.inverse_root)};
+  }
   KOKKOS_FUNCTION Real operator()(Index i, Real g) const
   {
     Real const m = first[i] + (g - first[i]) * rest1;
@@ -193,9 +210,14 @@ struct Adam
 template <class Real, bool with_velocity>
 struct RmsProp
 {
-  Real learning_rate, rho, rest, epsilon, momentum;
+  Real rho, rest, epsilon, momentum;
   Real* mean_square;
   Real* velocity;
+  Real learning_rate = 0;
+  KOKKOS_FUNCTION RmsProp at(StepRates const& rates) const
+  {
+    return {rho, rest, epsilon, momentum, mean_square, velocity, static_cast<Real>(rates.learning_rate)};
+  }
   KOKKOS_FUNCTION Real operator()(Index i, Real g) const
   {
     Real const square = rho * mean_square[i] + rest * g * g;
@@ -228,6 +250,24 @@ void require_buffers(char const* op, OptimiserStep<Real> const& step, Index coun
 
 } // namespace impl
 
+template <class Real>
+StepRates step_rates(OptimiserStep<Real> const& step)
+{
+  if (step.step < 1) fail("kernels::optimiser: step ", step.step, " is less than 1");
+  auto const t = static_cast<double>(step.step);
+  double const correction1 = 1.0 - std::pow(static_cast<double>(step.beta1), t);
+  double const correction2 = 1.0 - std::pow(static_cast<double>(step.beta2), t);
+  StepRates rates;
+  rates.learning_rate = static_cast<double>(step.learning_rate);
+  Real const shrink = step.decoupled ? Real(1) - step.learning_rate * step.weight_decay : Real(1);
+  rates.shrink = static_cast<double>(shrink);
+  rates.step_size = static_cast<double>(static_cast<Real>(rates.learning_rate / correction1));
+  rates.inverse_root = static_cast<double>(static_cast<Real>(1.0 / std::sqrt(correction2)));
+  return rates;
+}
+template StepRates step_rates(OptimiserStep<float> const&);
+template StepRates step_rates(OptimiserStep<double> const&);
+
 template <class ExecSpace, class Real>
 std::size_t squared_norm_workspace(Index count)
 {
@@ -250,15 +290,11 @@ void squared_norm(ExecSpace const& exec, Buffer<ExecSpace, Real const> values, B
     impl::for_items(exec, label, chunks, 1, impl::SumSquares<Real>{count, values.data(), partial});
     impl::for_items(exec, merge_label, 1, 1, impl::MergeSums{chunks, partial, result.data()});
   } else {
-    using Policy = Kokkos::TeamPolicy<ExecSpace>;
-    auto const scratch = Kokkos::PerTeam(static_cast<int>(impl::norm_threads * sizeof(double)));
-    if (chunks > 0)
-      Kokkos::parallel_for(impl::launch_label(label),
-                           Policy(exec, static_cast<int>(chunks), impl::norm_threads).set_scratch_size(0, scratch),
-                           impl::DeviceSum<ExecSpace, Real>{count, impl::norm_chunk, values.data(), partial, true});
-    Kokkos::parallel_for(impl::launch_label(merge_label),
-                         Policy(exec, 1, impl::norm_threads).set_scratch_size(0, scratch),
-                         impl::DeviceSum<ExecSpace, double>{chunks, chunks, partial, result.data(), false});
+    constexpr std::size_t scratch = impl::norm_threads * sizeof(double);
+    impl::for_teams(exec, label, chunks, impl::norm_threads, scratch,
+                    impl::DeviceSum<ExecSpace, Real>{count, impl::norm_chunk, values.data(), partial, true});
+    impl::for_teams(exec, merge_label, 1, impl::norm_threads, scratch,
+                    impl::DeviceSum<ExecSpace, double>{chunks, chunks, partial, result.data(), false});
   }
 }
 
@@ -271,16 +307,14 @@ void sgd(ExecSpace const& exec, OptimiserStep<Real> const& step, Buffer<ExecSpac
   impl::require_buffers<ExecSpace, Real>("sgd", step, count, gradient, norm);
   auto const descent = impl::descent(step, weights.data(), gradient.data(), norm.data());
   if (step.momentum == Real(0)) {
-    impl::update(exec, label, count, descent, impl::Sgd<Real, false, false>{step.learning_rate, Real(0), nullptr});
+    impl::update(exec, label, count, descent, impl::Sgd<Real, false, false>{Real(0), nullptr});
     return;
   }
   impl::require_extent("sgd", "velocity", velocity, count);
   if (step.nesterov)
-    impl::update(exec, label, count, descent,
-                 impl::Sgd<Real, true, true>{step.learning_rate, step.momentum, velocity.data()});
+    impl::update(exec, label, count, descent, impl::Sgd<Real, true, true>{step.momentum, velocity.data()});
   else
-    impl::update(exec, label, count, descent,
-                 impl::Sgd<Real, true, false>{step.learning_rate, step.momentum, velocity.data()});
+    impl::update(exec, label, count, descent, impl::Sgd<Real, true, false>{step.momentum, velocity.data()});
 }
 
 template <class ExecSpace, class Real>
@@ -293,18 +327,9 @@ void adam(ExecSpace const& exec, OptimiserStep<Real> const& step, Buffer<ExecSpa
   impl::require_buffers<ExecSpace, Real>("adam", step, count, gradient, norm);
   impl::require_extent("adam", "first_moment", first_moment, count);
   impl::require_extent("adam", "second_moment", second_moment, count);
-  if (step.step < 1) fail("kernels::adam: step ", step.step, " is less than 1");
-  auto const t = static_cast<double>(step.step);
-  auto const beta1 = static_cast<double>(step.beta1);
-  auto const beta2 = static_cast<double>(step.beta2);
-  double const correction1 = 1.0 - Kokkos::pow(beta1, t);
-  double const correction2 = 1.0 - Kokkos::pow(beta2, t);
-  impl::Adam<Real> const rule{step.beta1,
-                              static_cast<Real>(1.0 - beta1),
+  impl::Adam<Real> const rule{static_cast<Real>(1.0 - static_cast<double>(step.beta1)),
                               step.beta2,
-                              static_cast<Real>(1.0 - beta2),
-                              static_cast<Real>(static_cast<double>(step.learning_rate) / correction1),
-                              static_cast<Real>(1.0 / Kokkos::sqrt(correction2)),
+                              static_cast<Real>(1.0 - static_cast<double>(step.beta2)),
                               step.epsilon,
                               first_moment.data(),
                               second_moment.data()};
@@ -324,14 +349,13 @@ void rmsprop(ExecSpace const& exec, OptimiserStep<Real> const& step, Buffer<Exec
   auto const descent = impl::descent(step, weights.data(), gradient.data(), norm.data());
   if (step.momentum == Real(0)) {
     impl::update(exec, label, count, descent,
-                 impl::RmsProp<Real, false>{step.learning_rate, step.rho, rest, step.epsilon, Real(0),
-                                            mean_square.data(), nullptr});
+                 impl::RmsProp<Real, false>{step.rho, rest, step.epsilon, Real(0), mean_square.data(), nullptr});
     return;
   }
   impl::require_extent("rmsprop", "velocity", velocity, count);
-  impl::update(exec, label, count, descent,
-               impl::RmsProp<Real, true>{step.learning_rate, step.rho, rest, step.epsilon, step.momentum,
-                                         mean_square.data(), velocity.data()});
+  impl::update(
+      exec, label, count, descent,
+      impl::RmsProp<Real, true>{step.rho, rest, step.epsilon, step.momentum, mean_square.data(), velocity.data()});
 }
 
 #define NASTURTIUM_OPTIMISER(ExecSpace, Real)                                                                          \

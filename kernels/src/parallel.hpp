@@ -42,6 +42,42 @@ inline constexpr bool runs_in_caller<Kokkos::Serial> = true;
 /// outputs to stay in the second-level cache between two passes over them.
 inline constexpr Index block_elements = 8192;
 
+/// Runs functor(i) for i < count. The launches of this file are found by the instance's type, so that tests can put a
+/// device of their own in (tests/kernels/emulated_device.hpp).
+template <class ExecSpace, class Functor>
+void launch_range(ExecSpace const& exec, std::string const& label, Index count, Functor const& functor)
+{
+  using Policy = Kokkos::RangePolicy<ExecSpace, Kokkos::Schedule<Kokkos::Static>, Kokkos::IndexType<Index>>;
+  Kokkos::parallel_for(launch_label(label), Policy(exec, 0, count), functor);
+}
+
+/// The team that calls a functor of launch_teams: league_rank(), team_rank(), team_barrier(), team_shmem().
+template <class ExecSpace>
+struct TeamOf
+{
+  using type = typename Kokkos::TeamPolicy<ExecSpace>::member_type;
+};
+template <class ExecSpace>
+using TeamMember = typename TeamOf<ExecSpace>::type;
+
+/// `teams` teams of `threads` threads, each with `scratch` bytes of shared memory.
+template <class ExecSpace, class Functor>
+void launch_teams(ExecSpace const& exec, std::string const& label, Index teams, int threads, std::size_t scratch,
+                  Functor const& functor)
+{
+  Kokkos::TeamPolicy<ExecSpace> policy(exec, static_cast<int>(teams), threads);
+  policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(scratch)));
+  Kokkos::parallel_for(launch_label(label), policy, functor);
+}
+
+/// The same, for any number of teams.
+template <class ExecSpace, class Functor>
+void for_teams(ExecSpace const& exec, std::string const& label, Index teams, int threads, std::size_t scratch,
+               Functor const& functor)
+{
+  if (teams > 0) launch_teams(exec, label, teams, threads, scratch, functor);
+}
+
 template <class Body>
 struct RunBlocks
 {
@@ -74,8 +110,7 @@ void for_items(ExecSpace const& exec, std::string const& label, Index count, Ind
       return;
     }
   }
-  using Policy = Kokkos::RangePolicy<ExecSpace, Kokkos::Schedule<Kokkos::Static>, Kokkos::IndexType<Index>>;
-  Kokkos::parallel_for(launch_label(label), Policy(exec, 0, blocks), run);
+  launch_range(exec, label, blocks, run);
 }
 
 /// As for_items, in blocks of block_elements elements.

@@ -135,8 +135,8 @@ struct MaxPoolForward
   {
     int c, ow, oh;
     Index const image = divide(divide(divide(item, shape.channels, c), shape.out_width(), ow), shape.out_height(), oh);
-    Real best;
-    Place<Real> place;
+    Real best = 0;
+    Place<Real> place = 0;
     window(src + image * shape.in_height * shape.in_width * shape.channels + c, oh, ow, 1, &best, &place);
     dst[item] = best;
     if (argmax != nullptr) argmax[item] = static_cast<std::uint8_t>(place);

@@ -8,6 +8,9 @@
 #include <nasturtium/kernels/types.hpp>
 
 #include "support/compare.hpp"
+#ifdef NASTURTIUM_EMULATED_DEVICE
+#include "instantiate.hpp"
+#endif
 
 #include <limits>
 #include <type_traits>
@@ -15,7 +18,11 @@
 
 namespace nasturtium::testing {
 
+#ifdef NASTURTIUM_EMULATED_DEVICE
+using Space = EmulatedDevice;
+#else
 using Space = Kokkos::DefaultExecutionSpace;
+#endif
 
 /// Values on the device; converts to the Buffers that kernels take.
 template <class T>
@@ -101,7 +108,8 @@ std::vector<T> random_integers(std::uint64_t seed, std::size_t count, int low, i
 inline std::vector<Space> instances()
 {
   std::vector<Space> spaces{Space()};
-#if defined(KOKKOS_ENABLE_OPENMP) && !defined(KOKKOS_ENABLE_CUDA) // where Space is OpenMP
+#if defined(KOKKOS_ENABLE_OPENMP) && !defined(KOKKOS_ENABLE_CUDA) &&                                                   \
+    !defined(NASTURTIUM_EMULATED_DEVICE) // where Space is OpenMP
   if constexpr (std::is_same_v<Space, Kokkos::OpenMP>) {
     spaces.push_back(Kokkos::OpenMP(1));
     spaces.push_back(Kokkos::OpenMP(2));

@@ -3,6 +3,7 @@
 #include "contraction/contraction.hpp"
 
 #include "contraction/cuda.hpp"
+#include "contraction/direct.hpp"
 #include "contraction/host.hpp"
 #include "contraction/kokkos_kernels.hpp"
 #include "instantiate.hpp"
@@ -25,6 +26,10 @@ bool accept_all(Layer, Pass, Conv2dShape const&)
 bool accept_depthwise(Layer, Pass, Conv2dShape const& shape)
 {
   return host::is_depthwise(shape);
+}
+bool accept_grouped(Layer, Pass, Conv2dShape const& shape)
+{
+  return shape.groups > 1;
 }
 #ifdef NASTURTIUM_HAVE_KOKKOSKERNELS
 bool accept_filled_dense(Layer layer, Pass, Conv2dShape const& shape)
@@ -70,11 +75,14 @@ constexpr auto implementation_list()
 #ifdef NASTURTIUM_HAVE_KOKKOSKERNELS
                       Entry{"kokkos_kernels", accept_filled_dense, no_workspace, run_kokkos_kernels<ExecSpace, Real>},
 #endif
+                      Entry{"direct", accept_grouped, direct::workspace<Real>, direct::run<ExecSpace, Real>},
                       reference};
   }
 #ifdef KOKKOS_ENABLE_CUDA
   else if constexpr (std::is_same_v<ExecSpace, Kokkos::Cuda>) {
-    return std::array{Entry{"tiles", accept_cuda, cuda::workspace<Real>, run_cuda<Real>}, reference};
+    return std::array{Entry{"tiles", accept_cuda, cuda::workspace<Real>, run_cuda<Real>},
+                      Entry{"direct", accept_grouped, direct::workspace<Real>, direct::run<ExecSpace, Real>},
+                      reference};
   }
 #endif
   else {

@@ -114,6 +114,14 @@ struct FinishKernel
   }
 };
 
+/// A policy whose kernel takes its functor as the argument of the launch, whatever its size up to 4 KiB. Without the
+/// hint some versions of Kokkos pass more than 512 bytes through constant memory, for which the host waits.
+template <class Policy>
+auto by_argument(Policy const& policy)
+{
+  return Kokkos::Experimental::require(policy, Kokkos::Experimental::WorkItemProperty::HintLightWeight);
+}
+
 /// Launches of one pass on an instance.
 template <class Real, Pass pass, MathMode mode>
 struct DeviceLaunch
@@ -132,7 +140,7 @@ struct DeviceLaunch
   void finish(ProblemList<Real> const& list) const
   {
     Kokkos::parallel_for(launch_label(label),
-                         Kokkos::RangePolicy<Kokkos::Cuda, Kokkos::IndexType<int>>(exec, 0, list.items()),
+                         by_argument(Kokkos::RangePolicy<Kokkos::Cuda, Kokkos::IndexType<int>>(exec, 0, list.items())),
                          FinishKernel<Real>{list});
   }
 
@@ -153,7 +161,7 @@ private:
     using Kernel = TileKernel<T, Real>;
     typename Kernel::Policy policy(exec, list.items(), block_threads);
     policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(T::shared_size * sizeof(Real)) + 16));
-    Kokkos::parallel_for(launch_label(label), policy, Kernel{list});
+    Kokkos::parallel_for(launch_label(label), by_argument(policy), Kernel{list});
   }
 };
 

@@ -4,6 +4,7 @@
 // From the resident data set to a batch: gather, crop, flip, cutout and normalise in one kernel.
 #pragma once
 
+#include <nasturtium/kernels/step_state.hpp>
 #include <nasturtium/kernels/types.hpp>
 
 namespace nasturtium::kernels {
@@ -16,6 +17,7 @@ struct AugmentShape
   int cutout = 0;       ///< side of the square that is set to zero after normalisation; 0: none
   std::uint64_t seed = 0;
   std::uint32_t epoch = 0;
+  StepState const* current = nullptr; ///< in device memory; where it is given, its epoch and first sample are taken
 };
 
 /// dst[i] = augmented, normalised sample indices[first + i] for i < batch. `images` is uint8 NHWC; a value v of channel
@@ -34,10 +36,10 @@ void gather_values(ExecSpace const& exec, AugmentShape const& shape, Buffer<Exec
                    Buffer<ExecSpace, Real const> scale, Buffer<ExecSpace, Real const> shift,
                    Buffer<ExecSpace, Real> dst);
 
-/// dst[i] = labels[indices[first + i]].
+/// dst[i] = labels[indices[first + i]]; `current` as in AugmentShape.
 template <class ExecSpace>
 void gather_labels(ExecSpace const& exec, Buffer<ExecSpace, std::int32_t const> labels,
                    Buffer<ExecSpace, std::int32_t const> indices, Index first, int batch,
-                   Buffer<ExecSpace, std::int32_t> dst);
+                   Buffer<ExecSpace, std::int32_t> dst, StepState const* current = nullptr);
 
 } // namespace nasturtium::kernels

@@ -4,6 +4,7 @@
 // Ops that touch each element once: activations, dropout, sums, channel concatenation, copies.
 #pragma once
 
+#include <nasturtium/kernels/step_state.hpp>
 #include <nasturtium/kernels/types.hpp>
 
 namespace nasturtium::kernels {
@@ -31,6 +32,7 @@ struct DropoutKey
   std::uint64_t seed = 0;
   std::uint32_t node = 0;
   std::uint64_t step = 0;
+  StepState const* current = nullptr; ///< in device memory; where it is given, its step is taken
 };
 
 /// dst = src / (1 - rate) where the element is kept, else 0; 0 <= rate < 1. The mask is not stored: the same call on

@@ -4,6 +4,7 @@
 // One launch updates all weights of a network, which lie in one flat buffer with their gradients beside them.
 #pragma once
 
+#include <nasturtium/kernels/step_state.hpp>
 #include <nasturtium/kernels/types.hpp>
 
 namespace nasturtium::kernels {
@@ -25,7 +26,12 @@ struct OptimiserStep
   Real epsilon = Real(1e-8);
   Index step = 1;     ///< counts from 1: Adam's bias correction
   Real clip_norm = 0; ///< 0: no clipping; else gradients are scaled by min(1, clip_norm / norm), norm from squared_norm
+  StepRates const* current = nullptr; ///< in device memory; where it is given, it stands for learning_rate and step
 };
+
+/// What depends on learning_rate and step. Throws Error for a step below 1.
+template <class Real>
+StepRates step_rates(OptimiserStep<Real> const& step);
 
 /// Bytes of workspace of squared_norm.
 template <class ExecSpace, class Real>
