@@ -171,7 +171,8 @@ int ensemble_search(Invocation const& call)
       ->option_text("residual|residual-narrow [residual]");
   app.add_option("--objective", options.objective, "Of the validation split")->option_text("loss|error [loss]");
   app.add_option("--seed", halving.seed, "Of the configurations")->capture_default_str()->type_name("N");
-  app.add_option("--workers", config.workers, "Networks that are trained side by side, with a thread each")
+  app.add_option("--workers", config.workers,
+                 "Networks that are trained side by side, with a thread each (on a GPU: a stream each)")
       ->capture_default_str()
       ->type_name("N");
   app.add_option("--logits", options.logits, "Precision of the predictions in the library")

@@ -71,9 +71,21 @@ std::string join(std::string const& folder, std::string const& file)
 
 } // namespace
 
+std::vector<std::pair<std::string, nn::PopulationPolicy>> const& population_policies()
+{
+  static std::vector<std::pair<std::string, nn::PopulationPolicy>> const policies{
+      {"one_after_another", nn::PopulationPolicy::one_after_another},
+      {"one_per_core", nn::PopulationPolicy::one_per_core},
+      {"interleaved", nn::PopulationPolicy::interleaved}};
+  return policies;
+}
+
 std::string name(nn::PopulationPolicy policy)
 {
-  return policy == nn::PopulationPolicy::one_per_core ? "one_per_core" : "one_after_another";
+  for (auto const& [word, value] : population_policies()) {
+    if (value == policy) return word;
+  }
+  return "unknown";
 }
 
 bool Outcome::failed() const
@@ -134,9 +146,10 @@ RunConfig parse_run_config(json::Value const& value, std::string const& source)
   config.data = parse_data_choice(reader.value("data"), source + ": 'data'");
   config.data_checksum = reader.string("data_checksum");
   config.backend = nn::parse_backend(reader.string("backend"));
-  config.policy = reader.choice("policy", {"one_after_another", "one_per_core"}) == 0
-                      ? nn::PopulationPolicy::one_after_another
-                      : nn::PopulationPolicy::one_per_core;
+  std::vector<std::string> policies;
+  for (auto const& [word, policy] : population_policies())
+    policies.push_back(word);
+  config.policy = population_policies()[static_cast<std::size_t>(reader.choice("policy", policies))].second;
   config.initial_weights = reader.string("initial_weights", "");
   config.initial_weights_checksum = reader.string("initial_weights_checksum", "");
   for (auto const& entry : reader.array("candidates")) {

@@ -44,6 +44,8 @@ struct RunConfig
   std::vector<RunCandidate> candidates;
 };
 
+/// All policies with their names.
+std::vector<std::pair<std::string, nn::PopulationPolicy>> const& population_policies();
 std::string name(nn::PopulationPolicy policy);
 
 json::Value to_json(RunConfig const& config);

@@ -391,9 +391,10 @@ int search(Invocation const& call)
       ->capture_default_str()
       ->type_name("X")
       ->group(group);
-  app.add_option("--workers", settings.workers,
-                 "Candidates that train at the same time, on one thread each; 1: one, on all threads, the same search "
-                 "every time")
+  app.add_option(
+         "--workers", settings.workers,
+         "Candidates that train at the same time, on one thread each (on a GPU: on a stream each); 1: one, on all "
+         "threads, the same search every time")
       ->capture_default_str()
       ->type_name("N")
       ->group(group);

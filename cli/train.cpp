@@ -223,11 +223,10 @@ int train(Invocation const& call)
       ->group(group);
   auto* const policy =
       add_choice<nn::PopulationPolicy>(
-          app, "--policy", options.policy,
-          {{"one_after_another", nn::PopulationPolicy::one_after_another},
-           {"one_per_core", nn::PopulationPolicy::one_per_core}},
-          "How candidates share the machine: each with all threads in turn, or each on one core; changes no result")
-          ->option_text("one_after_another|one_per_core")
+          app, "--policy", options.policy, population_policies(),
+          "How candidates share the machine: each with all threads in turn, each on one core, or several at once in "
+          "turns of some steps (on a GPU: on streams); changes no result")
+          ->option_text("one_after_another|one_per_core|interleaved")
           ->group(group);
   group = "Comparison with other frameworks";
   app.add_option("--init-weights", options.initial_weights,

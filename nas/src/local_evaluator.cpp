@@ -8,6 +8,7 @@
 #include <deque>
 #include <exception>
 #include <iterator>
+#include <map>
 #include <mutex>
 #include <span>
 #include <thread>
@@ -29,19 +30,26 @@ private:
   Evaluator::OnReport const& m_on_report;
 };
 
-JobResult train_job(Job job, nn::TrainerOptions const& trainer, datasets::Dataset const& dataset,
-                    Evaluator::OnReport const& on_report, std::function<bool()> const& interrupted)
+nn::Candidate candidate_of(Job job)
 {
-  Reporter reporter(job.id, on_report);
   nn::Candidate candidate;
   candidate.architecture = std::move(job.architecture);
   candidate.options = std::move(job.options);
   candidate.initial_weights = std::move(job.initial_weights);
   candidate.frozen = std::move(job.frozen);
   candidate.resume_from = std::move(job.resume_from);
+  return candidate;
+}
+
+JobResult train_job(Job job, nn::TrainerOptions const& trainer, datasets::Dataset const& dataset,
+                    Evaluator::OnReport const& on_report, std::function<bool()> const& interrupted)
+{
+  int const id = job.id;
+  Reporter reporter(id, on_report);
+  auto candidate = candidate_of(std::move(job));
   candidate.listeners = {&reporter};
   auto results = nn::train(trainer, std::span<nn::Candidate const>(&candidate, 1), dataset, interrupted);
-  return {job.id, std::move(results.front())};
+  return {id, std::move(results.front())};
 }
 
 /// Trains in wait(), with all threads of the device.
@@ -75,6 +83,53 @@ private:
   OnReport m_on_report;
   std::function<bool()> m_interrupted;
   std::deque<Job> m_jobs;
+};
+
+/// Trains in wait(), several jobs in turns on one device.
+class InterleavedWorkers : public Evaluator
+{
+public:
+  InterleavedWorkers(nn::TrainerOptions const& trainer, datasets::Dataset const& dataset, OnReport on_report,
+                     std::function<bool()> interrupted)
+      : m_capacity(trainer.in_flight), m_on_report(std::move(on_report)),
+        m_trainer(trainer, dataset, std::move(interrupted))
+  {
+  }
+
+  int capacity() const override { return m_capacity; }
+
+  void submit(std::vector<Job> jobs) override
+  {
+    for (auto& job : jobs) {
+      int const id = job.id;
+      auto candidate = candidate_of(std::move(job));
+      auto& reporter = m_reporters[id] = std::make_unique<Reporter>(id, m_on_report);
+      candidate.listeners = {reporter.get()};
+      m_trainer.add(id, std::move(candidate));
+    }
+  }
+
+  std::optional<JobResult> wait() override
+  {
+    if (m_error) std::rethrow_exception(m_error);
+    std::optional<std::pair<int, nn::TrainResult>> ended;
+    try {
+      ended = m_trainer.next();
+    } catch (...) {
+      m_error = std::current_exception();
+      throw;
+    }
+    if (!ended) return std::nullopt;
+    m_reporters.erase(ended->first);
+    return JobResult{ended->first, std::move(ended->second)};
+  }
+
+private:
+  int m_capacity;
+  OnReport m_on_report;
+  std::exception_ptr m_error;
+  std::map<int, std::unique_ptr<Reporter>> m_reporters; ///< of the jobs that are open
+  nn::InterleavedTrainer m_trainer;                     // last: its trainings use the others
 };
 
 /// Threads that train; they hand their reports to the owner's thread, as other processes would.
@@ -214,8 +269,13 @@ std::unique_ptr<Evaluator> make_local_evaluator(nn::TrainerOptions const& traine
                                                 std::function<bool()> interrupted)
 {
   require(workers >= 1, "evaluator: 'workers' must be at least 1, got ", workers);
-  require(workers == 1 || trainer.backend != nn::BackendKind::cuda, "evaluator: 'workers' must be 1 with backend ",
-          nn::name(trainer.backend), ", got ", workers); // its one queue is no place for several threads
+  // On a GPU one thread of the host feeds all streams.
+  if (trainer.policy == nn::PopulationPolicy::interleaved ||
+      (workers > 1 && trainer.backend == nn::BackendKind::cuda)) {
+    auto interleaved = trainer;
+    interleaved.in_flight = workers;
+    return std::make_unique<InterleavedWorkers>(interleaved, dataset, std::move(on_report), std::move(interrupted));
+  }
   if (workers == 1) return std::make_unique<OneWorker>(trainer, dataset, std::move(on_report), std::move(interrupted));
   return std::make_unique<ManyWorkers>(trainer, dataset, workers, std::move(on_report), std::move(interrupted));
 }

@@ -307,23 +307,22 @@ void Network<ExecSpace, Real>::initialise(std::string const& initialiser, std::u
 }
 
 template <class ExecSpace, class Real>
-void Network<ExecSpace, Real>::forward(int batch, bool training, std::uint64_t seed, std::int64_t step) const
+void Network<ExecSpace, Real>::forward(int batch, bool training, kernels::DropoutKey const& draws) const
 {
   for (int i = 0; i < static_cast<int>(m_plan.steps.size()); ++i)
-    forward_step(i, batch, training, seed, step);
+    forward_step(i, batch, training, draws);
 }
 
 template <class ExecSpace, class Real>
-void Network<ExecSpace, Real>::backward(int batch, std::uint64_t seed, std::int64_t step) const
+void Network<ExecSpace, Real>::backward(int batch, kernels::DropoutKey const& draws) const
 {
   for (int i = static_cast<int>(m_plan.steps.size()) - 1; i >= 0; --i) {
-    if (m_plan.steps[i].backward) backward_step(i, batch, seed, step);
+    if (m_plan.steps[i].backward) backward_step(i, batch, draws);
   }
 }
 
 template <class ExecSpace, class Real>
-void Network<ExecSpace, Real>::forward_step(int index, int batch, bool training, std::uint64_t seed,
-                                            std::int64_t global_step) const
+void Network<ExecSpace, Real>::forward_step(int index, int batch, bool training, kernels::DropoutKey const& draws) const
 {
   auto const& step = m_plan.steps[index];
   auto const& where = layout(training);
@@ -375,8 +374,8 @@ void Network<ExecSpace, Real>::forward_step(int index, int batch, bool training,
   }
   case StepKind::dropout:
     if (training) {
-      kernels::DropoutKey const key{seed, static_cast<std::uint32_t>(info(step).node),
-                                    static_cast<std::uint64_t>(global_step)};
+      auto key = draws;
+      key.node = static_cast<std::uint32_t>(info(step).node);
       kernels::dropout<ExecSpace, Real>(m_exec, key, static_cast<Real>(std::get<spec::Dropout>(op(step)).rate), src,
                                         dst, false);
     } else if (src.data() != dst.data()) {
@@ -461,7 +460,7 @@ void Network<ExecSpace, Real>::loss(int batch, bool training, Labels labels, Con
 }
 
 template <class ExecSpace, class Real>
-void Network<ExecSpace, Real>::backward_step(int index, int batch, std::uint64_t seed, std::int64_t global_step) const
+void Network<ExecSpace, Real>::backward_step(int index, int batch, kernels::DropoutKey const& draws) const
 {
   auto const& step = m_plan.steps[index];
   auto const& where = m_plan.training;
@@ -538,8 +537,8 @@ void Network<ExecSpace, Real>::backward_step(int index, int batch, std::uint64_t
     break;
   }
   case StepKind::dropout: {
-    kernels::DropoutKey const key{seed, static_cast<std::uint32_t>(info(step).node),
-                                  static_cast<std::uint64_t>(global_step)};
+    auto key = draws;
+    key.node = static_cast<std::uint32_t>(info(step).node);
     kernels::dropout<ExecSpace, Real>(m_exec, key, static_cast<Real>(std::get<spec::Dropout>(op(step)).rate), dst_grad,
                                       src_grad, accumulate);
     break;
@@ -636,10 +635,9 @@ void Network<ExecSpace, Real>::backward_frozen_batch_norm(int index, int batch) 
 }
 
 template <class ExecSpace, class Real>
-void Network<ExecSpace, Real>::update(OptimiserOptions const& options, double learning_rate, std::int64_t step) const
+kernels::OptimiserStep<Real> Network<ExecSpace, Real>::optimiser_step(OptimiserOptions const& options,
+                                                                      double learning_rate, std::int64_t step) const
 {
-  std::int64_t const count = m_plan.weight_count;
-  if (count == 0) return;
   kernels::OptimiserStep<Real> it;
   it.learning_rate = static_cast<Real>(learning_rate);
   it.weight_decay = static_cast<Real>(options.weight_decay);
@@ -653,6 +651,24 @@ void Network<ExecSpace, Real>::update(OptimiserOptions const& options, double le
   it.epsilon = static_cast<Real>(options.epsilon);
   it.step = step;
   it.clip_norm = static_cast<Real>(options.clip_norm);
+  return it;
+}
+
+template <class ExecSpace, class Real>
+kernels::StepRates Network<ExecSpace, Real>::rates(OptimiserOptions const& options, double learning_rate,
+                                                   std::int64_t step) const
+{
+  return kernels::step_rates(optimiser_step(options, learning_rate, step));
+}
+
+template <class ExecSpace, class Real>
+void Network<ExecSpace, Real>::update(OptimiserOptions const& options, double learning_rate, std::int64_t step,
+                                      kernels::StepRates const* current) const
+{
+  std::int64_t const count = m_plan.weight_count;
+  if (count == 0) return;
+  auto it = optimiser_step(options, learning_rate, step);
+  it.current = current;
   Metrics norm;
   if (options.clip_norm > 0) {
     norm = Metrics(reinterpret_cast<double*>(m_norm.data()), 1);

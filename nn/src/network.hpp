@@ -8,7 +8,9 @@
 
 #include <nasturtium/kernels/conv2d.hpp>
 #include <nasturtium/kernels/dense.hpp>
+#include <nasturtium/kernels/elementwise.hpp>
 #include <nasturtium/kernels/loss.hpp>
+#include <nasturtium/kernels/optimiser.hpp>
 #include <nasturtium/kernels/pooling.hpp>
 #include <nasturtium/kernels/types.hpp>
 #include <nasturtium/nn/options.hpp>
@@ -64,19 +66,22 @@ public:
   RealBuffer images(int batch, bool training) const;
   ConstBuffer logits(int batch, bool training) const;
 
-  /// Training: batch statistics (a frozen batch norm keeps to its running ones), dropout by (seed, step); else
-  /// inference.
-  void forward(int batch, bool training, std::uint64_t seed, std::int64_t step) const;
+  /// Training: batch statistics (a frozen batch norm keeps to its running ones), dropout by `draws` (the node is each
+  /// op's own); else inference.
+  void forward(int batch, bool training, kernels::DropoutKey const& draws = {}) const;
 
   /// Loss of the last forward pass against labels (or targets); adds to `metrics`. Writes the gradient where training.
   void loss(int batch, bool training, Labels labels, ConstBuffer targets, double smoothing, int top_k,
             Metrics metrics) const;
 
-  /// Gradients of all trained weights, after forward and loss with training. `seed` and `step` as in forward.
-  void backward(int batch, std::uint64_t seed, std::int64_t step) const;
+  /// Gradients of all trained weights, after forward and loss with training. `draws` as in forward.
+  void backward(int batch, kernels::DropoutKey const& draws) const;
 
-  /// One update of all trained weights; `step` counts from 1.
-  void update(OptimiserOptions const& options, double learning_rate, std::int64_t step) const;
+  /// One update of all trained weights; `step` counts from 1. Where `current` is given (device memory, made by rates),
+  /// it stands for both.
+  void update(OptimiserOptions const& options, double learning_rate, std::int64_t step,
+              kernels::StepRates const* current = nullptr) const;
+  kernels::StepRates rates(OptimiserOptions const& options, double learning_rate, std::int64_t step) const;
 
   Plan const& plan() const { return m_plan; }
   std::int64_t bytes() const { return m_memory.total(); }
@@ -110,6 +115,8 @@ private:
   RealBuffer parameter(int index) const;
   RealBuffer parameter_gradient(int index) const;
   kernels::Workspace<ExecSpace> workspace() const;
+  kernels::OptimiserStep<Real> optimiser_step(OptimiserOptions const& options, double learning_rate,
+                                              std::int64_t step) const;
 
   kernels::Conv2dShape conv2d_shape(Step const& step, int batch) const;
   kernels::DenseShape dense_shape(Step const& step, int batch) const;
@@ -119,9 +126,9 @@ private:
   std::int64_t workspace_bytes(std::span<int const> batches) const;
   void allocate(std::int64_t memory_limit);
 
-  void forward_step(int index, int batch, bool training, std::uint64_t seed, std::int64_t step) const;
+  void forward_step(int index, int batch, bool training, kernels::DropoutKey const& draws) const;
   void forward_batch_norm(int index, int batch, bool training) const;
-  void backward_step(int index, int batch, std::uint64_t seed, std::int64_t step) const;
+  void backward_step(int index, int batch, kernels::DropoutKey const& draws) const;
   void backward_batch_norm(int index, int batch) const;
   void backward_frozen_batch_norm(int index, int batch) const;
 

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// How a population shares a device. The kernels' results do not depend on the number of threads, so neither policy
-// changes a bit of any candidate.
+// How a population shares the cores of a host. The kernels' results do not depend on the number of threads, so neither
+// policy changes a bit of any candidate.
 #pragma once
 
 #include <nasturtium/core/error.hpp>
@@ -108,7 +108,7 @@ void run_population(TrainerOptions const& options, int count, Work const& work, 
   }
 #endif
   int const workers = std::min(count, std::max(1, cores));
-  if (options.policy == PopulationPolicy::one_after_another || !has_cores<ExecSpace>()) {
+  if (options.policy == PopulationPolicy::one_after_another) {
     auto const exec = make_instance<ExecSpace>(options.threads);
     for (int i = 0; i < count; ++i)
       work(exec, i);

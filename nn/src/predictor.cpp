@@ -101,7 +101,7 @@ public:
       kernels::gather_values<ExecSpace, float>(m_exec, m_shape, on_device(images.values, m_values), m_identity.buffer(),
                                                0, count, m_normaliser.scale(), m_normaliser.shift(), input);
     }
-    m_network.forward(count, false, 0, 0);
+    m_network.forward(count, false);
     auto const logits = m_network.logits(count, false);
     auto const size = static_cast<std::size_t>(count) * m_outputs;
     if constexpr (impl::has_cores<ExecSpace>()) {

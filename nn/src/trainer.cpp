@@ -2,24 +2,25 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <nasturtium/nn/trainer.hpp>
 
+#include "interleaved.hpp"
 #include "population.hpp"
 #include "trainer_candidate.hpp"
+
+#include <algorithm>
+#include <utility>
 
 namespace nasturtium::nn {
 
 namespace {
 
-/// Trains one candidate; what is wrong with it becomes its result. What a listener throws goes through.
+/// Sets the training, or the result that says what is wrong with the candidate. What a listener throws goes through.
 template <class ExecSpace, class Real>
-TrainResult train_one(ExecSpace const& exec, impl::ResidentDataset<ExecSpace> const& data, Candidate const& candidate,
-                      int index, impl::Interrupt& interrupt)
+void start(ExecSpace const& exec, impl::ResidentDataset<ExecSpace> const& data, Candidate const& candidate, int index,
+           impl::Interrupt& interrupt, std::unique_ptr<impl::Training>& training, TrainResult& failure)
 {
-  std::unique_ptr<impl::CandidateTraining<ExecSpace, Real>> training;
-  auto const failed = [](Status status, char const* reason) {
-    TrainResult result;
-    result.status = status;
-    result.reason = reason;
-    return result;
+  auto const failed = [&](Status status, char const* reason) {
+    failure.status = status;
+    failure.reason = reason;
   };
   try {
     check(candidate.options);
@@ -34,31 +35,112 @@ TrainResult train_one(ExecSpace const& exec, impl::ResidentDataset<ExecSpace> co
     }
     training = std::make_unique<impl::CandidateTraining<ExecSpace, Real>>(exec, data, candidate, index, interrupt);
   } catch (Error const& error) {
-    return failed(Status::invalid, error.what());
+    failed(Status::invalid, error.what());
   } catch (impl::OutOfMemory const& error) {
-    return failed(Status::out_of_memory, error.what());
+    failed(Status::out_of_memory, error.what());
   } catch (std::bad_alloc const&) {
-    return failed(Status::out_of_memory, "the host has not enough memory for the network");
+    failed(Status::out_of_memory, "the host has not enough memory for the network");
   }
-  return training->run();
+}
+
+template <class ExecSpace>
+void start(ExecSpace const& exec, impl::ResidentDataset<ExecSpace> const& data, Candidate const& candidate, int index,
+           impl::Interrupt& interrupt, std::unique_ptr<impl::Training>& training, TrainResult& failure)
+{
+  if (candidate.options.precision == Precision::float64)
+    start<ExecSpace, double>(exec, data, candidate, index, interrupt, training, failure);
+  else
+    start<ExecSpace, float>(exec, data, candidate, index, interrupt, training, failure);
 }
 
 } // namespace
+
+class InterleavedTrainer::Implementation
+{
+public:
+  virtual ~Implementation() = default;
+  virtual void add(int index, Candidate candidate) = 0;
+  virtual std::optional<std::pair<int, TrainResult>> next() = 0;
+};
+
+namespace {
+
+template <class ExecSpace>
+class InterleavedOn final : public InterleavedTrainer::Implementation
+{
+public:
+  InterleavedOn(TrainerOptions const& options, datasets::Dataset const& dataset, std::function<bool()> interrupted)
+      : m_wanted(std::move(interrupted)), m_interrupt(m_wanted), m_data(ExecSpace(), dataset),
+        m_interleaver(options, Make{*this})
+  {
+  }
+  void add(int index, Candidate candidate) override { m_interleaver.add(index, std::move(candidate)); }
+  std::optional<std::pair<int, TrainResult>> next() override { return m_interleaver.next(); }
+
+private:
+  struct Make
+  {
+    InterleavedOn& owner;
+    void operator()(ExecSpace const& exec, impl::Started& it) const
+    {
+      start(exec, owner.m_data, *it.candidate, it.index, owner.m_interrupt, it.training, it.failure);
+    }
+  };
+
+  std::function<bool()> m_wanted;
+  impl::Interrupt m_interrupt;
+  impl::ResidentDataset<ExecSpace> m_data;
+  impl::Interleaver<ExecSpace, Make> m_interleaver; // last: its trainings use the others
+};
+
+} // namespace
+
+InterleavedTrainer::InterleavedTrainer(TrainerOptions const& trainer, datasets::Dataset const& dataset,
+                                       std::function<bool()> interrupted)
+{
+  impl::with_backend(trainer.backend, [&]<class ExecSpace>() {
+    m_implementation = std::make_unique<InterleavedOn<ExecSpace>>(trainer, dataset, std::move(interrupted));
+  });
+}
+
+InterleavedTrainer::~InterleavedTrainer() = default;
+
+void InterleavedTrainer::add(int index, Candidate candidate)
+{
+  m_implementation->add(index, std::move(candidate));
+}
+
+std::optional<std::pair<int, TrainResult>> InterleavedTrainer::next()
+{
+  return m_implementation->next();
+}
 
 std::vector<TrainResult> train(TrainerOptions const& trainer, std::span<Candidate const> population,
                                datasets::Dataset const& dataset, std::function<bool()> const& interrupted)
 {
   std::vector<TrainResult> results(population.size());
+  int const count = static_cast<int>(population.size());
   impl::with_backend(trainer.backend, [&]<class ExecSpace>() {
+    if (trainer.policy == PopulationPolicy::interleaved ||
+        (trainer.policy == PopulationPolicy::one_per_core && !impl::has_cores<ExecSpace>())) {
+      auto options = trainer;
+      options.in_flight =
+          std::min(options.in_flight > 0 ? options.in_flight : impl::default_in_flight, std::max(1, count));
+      InterleavedOn<ExecSpace> interleaved(options, dataset, interrupted);
+      for (int i = 0; i < count; ++i)
+        interleaved.add(i, population[i]);
+      while (auto ended = interleaved.next())
+        results[ended->first] = std::move(ended->second);
+      return;
+    }
     impl::ResidentDataset<ExecSpace> const data(ExecSpace(), dataset);
     impl::Interrupt interrupt(interrupted);
     auto const work = [&](ExecSpace const& exec, int index) {
-      auto const& candidate = population[index];
-      results[index] = candidate.options.precision == Precision::float64
-                           ? train_one<ExecSpace, double>(exec, data, candidate, index, interrupt)
-                           : train_one<ExecSpace, float>(exec, data, candidate, index, interrupt);
+      std::unique_ptr<impl::Training> training;
+      start(exec, data, population[index], index, interrupt, training, results[index]);
+      if (training) results[index] = impl::run(*training);
     };
-    impl::run_population<ExecSpace>(trainer, static_cast<int>(population.size()), work, [&] { interrupt.latch(); });
+    impl::run_population<ExecSpace>(trainer, count, work, [&] { interrupt.latch(); });
   });
   return results;
 }

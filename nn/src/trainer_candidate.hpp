@@ -4,6 +4,7 @@
 // The training of one candidate on one execution space instance.
 #pragma once
 
+#include "step_queue.hpp"
 #include "train_state.hpp"
 #include "trainer_data.hpp"
 
@@ -14,6 +15,8 @@
 #include <chrono>
 #include <functional>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 namespace nasturtium::nn::impl {
 
@@ -68,8 +71,35 @@ private:
   std::chrono::steady_clock::time_point m_start = std::chrono::steady_clock::now();
 };
 
+/// How a training ended, and why where it did not simply complete.
+using Outcome = std::pair<Status, std::string>;
+
+/// A training in turns, so that several share a device: a turn's steps are launched, other trainings launch theirs, and
+/// only then are the results waited for.
+class Training
+{
+public:
+  virtual ~Training() = default;
+
+  /// Launches the steps up to the next look at their losses. An outcome is the end.
+  virtual std::optional<Outcome> launch_turn() = 0;
+  /// Waits for these steps; reads their losses and reports where a report is due. An outcome is the end.
+  virtual std::optional<Outcome> finish_turn() = 0;
+  /// After the end.
+  virtual TrainResult result(Outcome const& outcome) = 0;
+};
+
+/// From start to end.
+inline TrainResult run(Training& training)
+{
+  for (;;) {
+    if (auto const ended = training.launch_turn()) return training.result(*ended);
+    if (auto const ended = training.finish_turn()) return training.result(*ended);
+  }
+}
+
 template <class ExecSpace, class Real>
-class CandidateTraining
+class CandidateTraining final : public Training
 {
 public:
   /// Allocates all that the training needs. Throws Error for whatever does not fit and OutOfMemory.
@@ -83,8 +113,9 @@ public:
         m_network(exec, candidate.architecture, all_batch_sizes(), true,
                   static_cast<int>(slot_names(m_options.optimiser.kind).size()), m_options.memory_limit_bytes,
                   candidate.frozen),
-        m_maker(exec, data.dataset, m_batch_size), m_log(exec, metric_capacity)
+        m_maker(exec, data.dataset, m_batch_size), m_queue(exec, queue_capacity), m_validation_log(exec, 1)
   {
+    m_rows.reserve(queue_capacity);
     if (candidate.resume_from) {
       restore(*candidate.resume_from);
     } else {
@@ -93,12 +124,54 @@ public:
     }
   }
 
-  TrainResult run()
+  std::optional<Outcome> launch_turn() override
   {
-    auto const [status, reason] = train();
+    Clock const clock;
+    double const seconds_before = m_seconds;
+    auto const update_seconds = [&] { m_seconds = seconds_before + clock.seconds(); };
+    // Leaves between two reports: all steps so far are done and accounted for.
+    auto const leave = [&](Status status, std::string const& reason) {
+      auto const bad = read_log();
+      update_seconds();
+      return bad ? *bad : Outcome{status, reason};
+    };
+    bool const first = !std::exchange(m_begun, true);
+    if (first && m_options.early_stopping_patience > 0 && m_stale_validations >= m_options.early_stopping_patience) {
+      return Outcome{Status::early_stopped, "the training had stopped early before it was resumed"};
+    }
+    while (m_step < m_total) {
+      if (m_interrupt.poll()) return leave(Status::interrupted, concat("interrupted after step ", m_step));
+      if (double const limit = m_options.time_limit_seconds; limit > 0) {
+        update_seconds();
+        if (m_seconds + m_validation_seconds >= limit) {
+          return leave(Status::time_limit, concat("the time limit of ", limit, " s was reached after step ", m_step));
+        }
+      }
+      enqueue_steps();
+      if (m_step < m_queue_end) continue;
+      update_seconds();
+      return std::nullopt;
+    }
+    return Outcome{Status::completed, {}};
+  }
+
+  std::optional<Outcome> finish_turn() override
+  {
+    Clock const clock;
+    auto const bad = read_log();
+    m_seconds += clock.seconds();
+    if (bad) return bad;
+    if (!report_due(m_step)) return std::nullopt;
+    auto const outcome = report();
+    if (outcome.first != Status::completed && m_step < m_total) return outcome;
+    return std::nullopt;
+  }
+
+  TrainResult result(Outcome const& outcome) override
+  {
     TrainResult result;
-    result.status = status;
-    result.reason = reason;
+    result.status = outcome.first;
+    result.reason = outcome.second;
     auto const state = capture();
     result.reports = m_reports;
     result.weights = std::shared_ptr<Weights const>(state, &state->weights);
@@ -109,7 +182,7 @@ public:
 
 private:
   /// Steps between two looks at the losses; bounds the delay after which a divergence is noticed.
-  static constexpr int metric_capacity = 256;
+  static constexpr int queue_capacity = 256;
 
   ExecSpace m_exec;
   ResidentDataset<ExecSpace> const& m_data;
@@ -123,18 +196,21 @@ private:
   int m_top_k;
   Network<ExecSpace, Real> m_network;
   BatchMaker<ExecSpace, Real> m_maker;
-  MetricLog<ExecSpace> m_log;
-  std::vector<MetricSums> m_pending; ///< of the steps since the last report
-  std::int64_t m_step = 0;           ///< steps done
-  int m_order_epoch = -1;            ///< that m_order belongs to
+  StepQueue<ExecSpace> m_queue;
+  std::array<Replay<ExecSpace>, 2> m_replays; ///< of full batches and of an epoch's shorter last one
+  MetricLog<ExecSpace> m_validation_log;
+  std::vector<kernels::StepState> m_rows;
+  std::vector<MetricSums> m_pending;               ///< of the steps since the last report
+  std::int64_t m_step = 0;                         ///< steps done
+  std::int64_t m_queue_begin = 0, m_queue_end = 0; ///< steps that the queue was begun with
+  int m_order_epoch = -1;                          ///< that m_order belongs to
   std::vector<std::int32_t> m_host_order;
   Resident<ExecSpace, std::int32_t> m_order;
   double m_best_loss = std::numeric_limits<double>::infinity();
   int m_stale_validations = 0;
+  bool m_begun = false; ///< a turn was launched
   double m_seconds = 0, m_validation_seconds = 0;
   std::vector<EpochReport> m_reports;
-
-  using Outcome = std::pair<Status, std::string>;
 
   static int batch_size(TrainOptions const& options, ResidentDataset<ExecSpace> const& data)
   {
@@ -165,7 +241,7 @@ private:
     for (std::size_t slot = 0; slot < state.slots.size(); ++slot) {
       m_network.load_slot(static_cast<int>(slot), state.slots[slot]);
     }
-    m_step = state.step;
+    m_step = m_queue_begin = m_queue_end = state.step;
     m_pending = state.pending;
     m_best_loss = state.best_loss;
     m_stale_validations = state.stale_validations;
@@ -224,33 +300,65 @@ private:
     if (m_options.order == Order::sequential || m_order_epoch == epoch) return;
     m_exec.fence("nasturtium::trainer: last epoch's order is free");
     m_host_order = shuffled_order(m_data.train.count, m_options.seed, epoch);
-    m_order = {m_exec, m_host_order, "nasturtium::trainer::order"};
+    m_order.assign(m_exec, m_host_order, "nasturtium::trainer::order");
     m_order_epoch = epoch;
   }
 
-  void enqueue_step()
+  /// Queues the steps up to the next report, as far as there is room. Reports lie at the ends of epochs, so that these
+  /// steps are of one epoch.
+  void begin_queue()
   {
-    auto const epoch = static_cast<int>(m_step / m_steps_per_epoch);
-    take_order(epoch);
-    auto const first = m_step % m_steps_per_epoch * m_batch_size;
-    int const batch = static_cast<int>(std::min<std::int64_t>(m_batch_size, m_data.train.count - first));
-    auto const indices = m_options.order == Order::sequential ? m_data.identity.buffer() : m_order.buffer();
-    m_maker.make(m_data.train, m_options.augment, m_options.seed, epoch, indices, first, batch,
-                 m_network.images(batch, true));
-    m_network.forward(batch, true, m_options.seed, m_step);
-    m_network.loss(batch, true, m_maker.labels(batch), m_maker.targets(batch), m_options.label_smoothing, m_top_k,
-                   m_log.next());
-    m_network.backward(batch, m_options.seed, m_step);
-    m_network.update(m_options.optimiser, rate(m_step), m_step + 1);
-    ++m_step;
+    auto const epoch = m_step / m_steps_per_epoch;
+    take_order(static_cast<int>(epoch));
+    m_rows.clear();
+    std::int64_t step = m_step;
+    do {
+      m_rows.push_back({step % m_steps_per_epoch * m_batch_size, step, epoch,
+                        m_network.rates(m_options.optimiser, rate(step), step + 1)});
+      ++step;
+    } while (!report_due(step) && m_rows.size() < std::size_t{queue_capacity});
+    m_queue.begin(m_rows);
+    m_queue_begin = m_step;
+    m_queue_end = step;
   }
 
-  /// Waits for the steps so far and takes their metrics; false where a loss is not finite (then `bad_step` is its
-  /// step).
-  bool read_log(std::int64_t& bad_step)
+  /// One step, or several of one kind with one call.
+  void enqueue_steps()
+  {
+    if (m_step == m_queue_end) begin_queue();
+    auto const within = m_step % m_steps_per_epoch;
+    auto const full = m_data.train.count / m_batch_size; // full batches of an epoch
+    if (within < full) {
+      auto const most = std::min(m_queue_end - m_step, full - within);
+      m_step += m_replays[0].run(m_exec, most, [&] { launch_step(m_batch_size); });
+    } else {
+      int const rest = static_cast<int>(m_data.train.count - full * m_batch_size);
+      m_step += m_replays[1].run(m_exec, 1, [&] { launch_step(rest); });
+    }
+  }
+
+  /// The launches of a step; the same for every step with such a batch.
+  void launch_step(int batch) const
+  {
+    auto const indices = m_options.order == Order::sequential ? m_data.identity.buffer() : m_order.buffer();
+    auto const* const current = m_queue.current();
+    kernels::DropoutKey const draws{m_options.seed, 0, 0, current};
+    m_maker.make(m_data.train, m_options.augment, m_options.seed, 0, indices, 0, batch, m_network.images(batch, true),
+                 current);
+    m_network.forward(batch, true, draws);
+    m_network.loss(batch, true, m_maker.labels(batch), m_maker.targets(batch), m_options.label_smoothing, m_top_k,
+                   m_queue.sums());
+    m_network.backward(batch, draws);
+    m_network.update(m_options.optimiser, 0, 1, &current->rates);
+    m_queue.finish_step();
+  }
+
+  /// Waits for the steps so far and takes their metrics; an outcome where a loss is not finite.
+  std::optional<Outcome> read_log()
   {
     auto const known = m_pending.size();
-    m_log.read(m_pending);
+    m_queue.read(m_step - m_queue_begin, m_pending);
+    m_queue_begin = m_step;
     auto step = m_step - static_cast<std::int64_t>(m_pending.size() - known);
     for (std::size_t i = known; i < m_pending.size(); ++i) {
       ++step;
@@ -259,56 +367,9 @@ private:
         for (auto* const listener : m_candidate.listeners)
           listener->on_step(m_index, step, loss);
       }
-      if (!std::isfinite(loss)) {
-        bad_step = step;
-        return false;
-      }
+      if (!std::isfinite(loss)) return Outcome{Status::diverged, concat("the loss of step ", step, " is not finite")};
     }
-    return true;
-  }
-
-  Outcome train()
-  {
-    Clock clock;
-    double const seconds_before = m_seconds;
-    double other_seconds = 0; // since the clock's start, not spent on training steps
-    auto const update_seconds = [&] { m_seconds = seconds_before + clock.seconds() - other_seconds; };
-    std::int64_t bad_step = 0;
-    auto const diverged = [&] {
-      return Outcome{Status::diverged, concat("the loss of step ", bad_step, " is not finite")};
-    };
-    // Leaves between two reports: all steps so far are done and accounted for.
-    auto const leave = [&](Status status, std::string const& reason) {
-      bool const finite = read_log(bad_step);
-      update_seconds();
-      return finite ? Outcome{status, reason} : diverged();
-    };
-    if (m_options.early_stopping_patience > 0 && m_stale_validations >= m_options.early_stopping_patience) {
-      return {Status::early_stopped, "the training had stopped early before it was resumed"};
-    }
-    while (m_step < m_total) {
-      if (m_interrupt.poll()) return leave(Status::interrupted, concat("interrupted after step ", m_step));
-      if (double const limit = m_options.time_limit_seconds; limit > 0) {
-        update_seconds();
-        if (m_seconds + m_validation_seconds >= limit) {
-          return leave(Status::time_limit, concat("the time limit of ", limit, " s was reached after step ", m_step));
-        }
-      }
-      enqueue_step();
-      bool const due = report_due(m_step);
-      if (!due && !m_log.full()) continue;
-      if (!read_log(bad_step)) {
-        update_seconds();
-        return diverged();
-      }
-      if (!due) continue;
-      update_seconds();
-      double const before = clock.seconds();
-      auto const outcome = report();
-      other_seconds += clock.seconds() - before;
-      if (outcome.first != Status::completed && m_step < m_total) return outcome;
-    }
-    return {Status::completed, {}};
+    return std::nullopt;
   }
 
   /// Validates and tells the listeners; completed means that nobody wants to stop.
@@ -369,10 +430,10 @@ private:
   {
     if (m_data.validation.count == 0) return {};
     Clock const clock;
-    infer_split(m_network, m_maker, m_data.validation, m_data.identity.buffer(), m_batch_size, m_top_k, m_log.next(),
-                [](std::int64_t, int) {});
+    infer_split(m_network, m_maker, m_data.validation, m_data.identity.buffer(), m_batch_size, m_top_k,
+                m_validation_log.next(), [](std::int64_t, int) {});
     std::vector<MetricSums> sums;
-    m_log.read(sums);
+    m_validation_log.read(sums);
     m_validation_seconds += clock.seconds();
     return to_metrics(sums[0], m_classification);
   }

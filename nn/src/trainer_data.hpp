@@ -30,11 +30,17 @@ public:
   Resident() = default;
 
   /// Complete at return.
-  Resident(ExecSpace const& exec, std::span<T const> host, char const* label)
-      : m_data(host.data()), m_count(host.size())
+  Resident(ExecSpace const& exec, std::span<T const> host, char const* label) { assign(exec, host, label); }
+
+  /// Other values. The copy keeps its place where it keeps its size, as recorded launches need it; nothing may be using
+  /// it. Complete at return.
+  void assign(ExecSpace const& exec, std::span<T const> host, char const* label)
   {
+    m_data = host.data();
+    m_count = host.size();
     if constexpr (!Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename ExecSpace::memory_space>::accessible) {
-      m_copy = Memory(Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string(label)), host.size());
+      if (m_copy.size() != host.size() || m_copy.data() == nullptr)
+        m_copy = Memory(Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string(label)), host.size());
       Kokkos::View<T const*, Kokkos::LayoutRight, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>> const
           source(host.data(), host.size());
       Kokkos::deep_copy(exec, m_copy, source);
@@ -139,9 +145,11 @@ public:
 
   using Indices = kernels::Buffer<ExecSpace, std::int32_t const>;
 
-  /// Samples indices[first .. first + batch) to `images`, their labels or targets to this object's buffers.
+  /// Samples indices[first .. first + batch) to `images`, their labels or targets to this object's buffers. Where
+  /// `current` is given (device memory), it stands for `epoch` and `first`.
   void make(ResidentSamples<ExecSpace> const& samples, AugmentOptions const& augment, std::uint64_t seed, int epoch,
-            Indices indices, std::int64_t first, int batch, kernels::Buffer<ExecSpace, Real> images) const
+            Indices indices, std::int64_t first, int batch, kernels::Buffer<ExecSpace, Real> images,
+            kernels::StepState const* current = nullptr) const
   {
     auto shape = m_shape;
     shape.crop_padding = augment.crop_padding;
@@ -149,6 +157,7 @@ public:
     shape.cutout = augment.cutout;
     shape.seed = seed;
     shape.epoch = static_cast<std::uint32_t>(epoch);
+    shape.current = current;
     if (auto const bytes = samples.bytes.buffer(); bytes.size() > 0) {
       kernels::gather_images<ExecSpace, Real>(m_exec, shape, bytes, indices, first, batch, m_normaliser.scale(),
                                               m_normaliser.shift(), images);
@@ -158,10 +167,11 @@ public:
     }
     if (auto const labels = samples.labels.buffer(); labels.size() > 0) {
       kernels::gather_labels<ExecSpace>(m_exec, labels, indices, first, batch,
-                                        kernels::Buffer<ExecSpace, std::int32_t>(m_labels.data(), batch));
+                                        kernels::Buffer<ExecSpace, std::int32_t>(m_labels.data(), batch), current);
     } else if (m_target_width > 0) {
       kernels::AugmentShape targets;
       targets.channels = m_target_width;
+      targets.current = current;
       kernels::gather_values<ExecSpace, Real>(
           m_exec, targets, samples.targets.buffer(), indices, first, batch, m_ones.buffer(), m_zeros.buffer(),
           kernels::Buffer<ExecSpace, Real>(m_targets.data(), std::size_t(batch) * m_target_width));
@@ -268,7 +278,7 @@ void infer_split(Network<ExecSpace, Real> const& network, BatchMaker<ExecSpace, 
   for (std::int64_t first = 0; first < samples.count; first += batch_size) {
     int const batch = static_cast<int>(std::min<std::int64_t>(batch_size, samples.count - first));
     maker.make(samples, {}, 0, 0, identity, first, batch, network.images(batch, false));
-    network.forward(batch, false, 0, 0);
+    network.forward(batch, false);
     network.loss(batch, false, maker.labels(batch), maker.targets(batch), 0, top_k, metrics);
     each_batch(first, batch);
   }

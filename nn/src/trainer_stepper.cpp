@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <nasturtium/nn/stepper.hpp>
 
+#include "interleaved.hpp"
 #include "population.hpp"
+#include "step_queue.hpp"
 #include "trainer_candidate.hpp"
 
 #include <nasturtium/core/philox.hpp>
@@ -13,13 +15,17 @@ class Stepper::Implementation
 {
 public:
   virtual ~Implementation() = default;
-  virtual void run(std::int64_t steps) = 0;
+  virtual std::int64_t launch(std::int64_t steps) = 0;
+  virtual void wait() = 0;
   virtual double loss() const = 0;
   virtual impl::Plan const& plan() const = 0;
   virtual std::int64_t bytes() const = 0;
 };
 
 namespace {
+
+/// Steps between two looks at the losses.
+constexpr int steps_at_a_time = 256;
 
 /// One batch of random bytes and labels (or targets).
 datasets::Dataset make_batch(spec::Architecture const& architecture, TrainOptions const& options)
@@ -66,39 +72,39 @@ public:
                   static_cast<int>(impl::slot_names(options.optimiser.kind).size()), options.memory_limit_bytes),
         m_dataset(make_batch(architecture, options)), m_data(exec, m_dataset),
         m_top_k(std::max(1, std::min(options.top_k, architecture.classes))),
-        m_maker(exec, m_dataset, options.batch_size),
-        m_metrics(Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string("nasturtium::stepper::metrics")),
-                  2 * kernels::metric_count)
+        m_maker(exec, m_dataset, options.batch_size), m_queue(exec, steps_at_a_time)
   {
-    kernels::fill<ExecSpace, double>(exec, 0.0, kernels::Buffer<ExecSpace, double>(m_metrics.data(), m_metrics.size()));
+    m_rows.reserve(steps_at_a_time);
+    m_metrics.reserve(steps_at_a_time);
     m_network.initialise(options.initialiser, options.seed);
   }
 
-  void run(std::int64_t steps) override
+  std::int64_t launch(std::int64_t steps) override
   {
-    int const batch = m_options.batch_size;
-    for (std::int64_t i = 0; i < steps; ++i) {
-      // The last step's metrics go to sums of their own.
-      bool const last = i + 1 == steps;
-      kernels::Buffer<ExecSpace, double> const metrics(m_metrics.data() + (last ? kernels::metric_count : 0),
-                                                       kernels::metric_count);
-      if (last) kernels::fill<ExecSpace, double>(m_exec, 0.0, metrics);
-      m_maker.make(m_data.train, m_options.augment, m_options.seed, 0, m_data.identity.buffer(), 0, batch,
-                   m_network.images(batch, true));
-      m_network.forward(batch, true, m_options.seed, m_step);
-      m_network.loss(batch, true, m_maker.labels(batch), m_maker.targets(batch), m_options.label_smoothing, m_top_k,
-                     metrics);
-      m_network.backward(batch, m_options.seed, m_step);
-      m_network.update(m_options.optimiser, m_options.optimiser.learning_rate, m_step + 1);
-      ++m_step;
-    }
-    m_exec.fence("nasturtium::stepper: steps done");
+    m_launched = std::min<std::int64_t>(steps, steps_at_a_time);
+    if (m_launched == 0) return 0;
+    m_rows.clear();
+    for (std::int64_t i = 0; i < m_launched; ++i)
+      m_rows.push_back(
+          {0, m_step + i, 0, m_network.rates(m_options.optimiser, m_options.optimiser.learning_rate, m_step + i + 1)});
+    m_queue.begin(m_rows);
+    for (std::int64_t done = 0; done < m_launched;)
+      done += m_replay.run(m_exec, m_launched - done, [&] { launch_step(); });
+    return m_launched;
+  }
+
+  void wait() override
+  {
+    if (m_launched == 0) return;
+    m_metrics.clear();
+    m_queue.read(m_launched, m_metrics);
+    m_step += m_launched;
+    m_launched = 0;
   }
 
   double loss() const override
   {
-    auto const host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), m_metrics);
-    return host(kernels::metric_count) / host(kernels::metric_count + 3);
+    return m_metrics.empty() ? std::numeric_limits<double>::quiet_NaN() : m_metrics.back()[0] / m_metrics.back()[3];
   }
 
   impl::Plan const& plan() const override { return m_network.plan(); }
@@ -112,8 +118,27 @@ private:
   impl::ResidentDataset<ExecSpace> m_data;
   int m_top_k;
   impl::BatchMaker<ExecSpace, Real> m_maker;
-  Kokkos::View<double*, Kokkos::LayoutRight, typename ExecSpace::memory_space> m_metrics;
-  std::int64_t m_step = 0;
+  impl::StepQueue<ExecSpace> m_queue;
+  impl::Replay<ExecSpace> m_replay;
+  std::vector<kernels::StepState> m_rows;
+  std::vector<impl::MetricSums> m_metrics; ///< of the last steps
+  std::int64_t m_step = 0, m_launched = 0; ///< steps done, and those that are under way
+
+  /// The launches of one step; the same for every step.
+  void launch_step() const
+  {
+    int const batch = m_options.batch_size;
+    auto const* const current = m_queue.current();
+    kernels::DropoutKey const draws{m_options.seed, 0, 0, current};
+    m_maker.make(m_data.train, m_options.augment, m_options.seed, 0, m_data.identity.buffer(), 0, batch,
+                 m_network.images(batch, true), current);
+    m_network.forward(batch, true, draws);
+    m_network.loss(batch, true, m_maker.labels(batch), m_maker.targets(batch), m_options.label_smoothing, m_top_k,
+                   m_queue.sums());
+    m_network.backward(batch, draws);
+    m_network.update(m_options.optimiser, 0, 1, &current->rates);
+    m_queue.finish_step();
+  }
 };
 
 template <class ExecSpace>
@@ -137,7 +162,7 @@ std::int64_t batch_bytes(spec::Architecture const& architecture, TrainOptions co
     return (count * static_cast<std::int64_t>(each) + 7) / 8 * 8;
   };
   std::int64_t const labels = bytes(batch, sizeof(std::int32_t));
-  std::int64_t sum = labels + bytes(batch * width, sizeof(Real)) + bytes(2 * kernels::metric_count, sizeof(double));
+  std::int64_t sum = labels + bytes(batch * width, sizeof(Real)) + impl::StepQueue<ExecSpace>::bytes(steps_at_a_time);
   if constexpr (!impl::has_cores<ExecSpace>()) {
     sum += bytes(batch * architecture.input.size(), 1) + labels; // images and their order
     sum += width > 0 ? bytes(batch * width, sizeof(float)) : labels;
@@ -177,7 +202,7 @@ Stepper::Stepper(std::unique_ptr<Implementation> implementation) : m_implementat
 Stepper::Stepper(TrainerOptions const& trainer, spec::Architecture const& architecture, TrainOptions const& options)
 {
   impl::with_backend(trainer.backend, [&]<class ExecSpace>() {
-    auto const exec = impl::make_instance<ExecSpace>(trainer.threads);
+    auto const exec = impl::make_stream<ExecSpace>(trainer.threads);
     try {
       m_implementation = make_on(exec, architecture, options);
     } catch (impl::OutOfMemory const& error) {
@@ -191,7 +216,7 @@ MadeStepper Stepper::make(TrainerOptions const& trainer, spec::Architecture cons
 {
   MadeStepper made;
   impl::with_backend(trainer.backend, [&]<class ExecSpace>() {
-    auto const exec = impl::make_instance<ExecSpace>(trainer.threads);
+    auto const exec = impl::make_stream<ExecSpace>(trainer.threads);
     try {
       made.stepper = Stepper(make_on(exec, architecture, options));
     } catch (Error const& error) {
@@ -214,7 +239,18 @@ Stepper& Stepper::operator=(Stepper&&) noexcept = default;
 
 void Stepper::run(std::int64_t steps)
 {
-  m_implementation->run(steps);
+  while (steps > 0) {
+    steps -= launch(steps);
+    wait();
+  }
+}
+std::int64_t Stepper::launch(std::int64_t steps)
+{
+  return m_implementation->launch(steps);
+}
+void Stepper::wait()
+{
+  m_implementation->wait();
 }
 double Stepper::loss() const
 {

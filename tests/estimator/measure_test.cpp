@@ -113,7 +113,7 @@ TEST_CASE("a block is fenced before and after, never inside", "[measure]")
   auto const result = measure(tiny(), {}, options);
   int fences = 0;
   for (auto const& event : log.events())
-    fences += event.find("fence nasturtium::stepper: steps done") != std::string::npos ? 1 : 0;
+    fences += event.find("fence nasturtium::step_queue: read") != std::string::npos ? 1 : 0;
   CHECK(result.steps == 100);
   CHECK(fences == 3 + 5);
 }

@@ -47,9 +47,23 @@ std::vector<Job> jobs_of(int count, int epochs)
   return jobs;
 }
 
-nn::TrainerOptions one_thread()
+/// One thread; `interleaved`: as on a GPU.
+nn::TrainerOptions one_thread(bool interleaved = false)
 {
-  return {.threads = 1};
+  nn::TrainerOptions options{.threads = 1};
+  if (interleaved) options.policy = nn::PopulationPolicy::interleaved;
+  return options;
+}
+
+/// Numbers of workers, each with threads of their own (or, of one, without) and interleaved.
+std::vector<std::pair<int, bool>> ways(std::vector<int> const& workers)
+{
+  std::vector<std::pair<int, bool>> pairs;
+  for (bool const interleaved : {false, true}) {
+    for (int const count : workers)
+      pairs.emplace_back(count, interleaved);
+  }
+  return pairs;
 }
 
 nn::Decision proceed(int, nn::EpochReport const&)
@@ -71,11 +85,12 @@ TEST_CASE("evaluator: every job once, with the same bits whatever the number of 
 {
   auto const data = small_data();
   std::map<int, nn::TrainResult> reference;
-  for (int const workers : {1, 2, 5}) {
+  for (auto const& [workers, interleaved] : ways({1, 2, 5})) {
+    INFO(workers << " workers, interleaved " << interleaved);
     auto const owner = std::this_thread::get_id();
     std::map<int, std::vector<double>> heard;
     auto const evaluator =
-        make_local_evaluator(one_thread(), data, workers, [&](int id, nn::EpochReport const& report) {
+        make_local_evaluator(one_thread(interleaved), data, workers, [&](int id, nn::EpochReport const& report) {
           CHECK(std::this_thread::get_id() == owner);
           heard[id].push_back(report.epoch);
           return nn::Decision::proceed;
@@ -95,23 +110,25 @@ TEST_CASE("evaluator: every job once, with the same bits whatever the number of 
     for (auto const& [id, result] : results) {
       CHECK(result.status == nn::Status::completed);
       CHECK(heard[id] == std::vector<double>{1, 2});
-      if (workers > 1) {
+      if (!reference.empty()) {
         REQUIRE(result.weights);
         for (auto const& [key, tensor] : *result.weights)
           CHECK(tensor.values == reference.at(id).weights->at(key).values);
       }
     }
-    if (workers == 1) reference = std::move(results);
+    if (reference.empty()) reference = std::move(results);
   }
 }
 
 TEST_CASE("evaluator: a job that is told to stop stops, and nobody else")
 {
   auto const data = small_data();
-  for (int const workers : {1, 3}) {
-    auto const evaluator = make_local_evaluator(one_thread(), data, workers, [](int id, nn::EpochReport const& report) {
-      return id == 2 && report.epoch >= 2 ? nn::Decision::stop : nn::Decision::proceed;
-    });
+  for (auto const& [workers, interleaved] : ways({1, 3})) {
+    INFO(workers << " workers, interleaved " << interleaved);
+    auto const evaluator =
+        make_local_evaluator(one_thread(interleaved), data, workers, [](int id, nn::EpochReport const& report) {
+          return id == 2 && report.epoch >= 2 ? nn::Decision::stop : nn::Decision::proceed;
+        });
     evaluator->submit(jobs_of(4, 3));
     for (auto const& [id, result] : drain(*evaluator)) {
       CHECK(result.status == (id == 2 ? nn::Status::stopped : nn::Status::completed));
@@ -140,8 +157,9 @@ TEST_CASE("evaluator: a job may start from weights")
 TEST_CASE("evaluator: what cannot be trained is a result")
 {
   auto const data = small_data();
-  for (int const workers : {1, 2}) {
-    auto const evaluator = make_local_evaluator(one_thread(), data, workers, proceed);
+  for (auto const& [workers, interleaved] : ways({1, 2})) {
+    INFO(workers << " workers, interleaved " << interleaved);
+    auto const evaluator = make_local_evaluator(one_thread(interleaved), data, workers, proceed);
     auto jobs = jobs_of(3, 1);
     jobs[1].architecture.input.height = 9; // not the data's
     jobs[2].options.optimiser.learning_rate = 1e30;
@@ -158,21 +176,24 @@ TEST_CASE("evaluator: what cannot be trained is a result")
 TEST_CASE("evaluator: an error of the listener comes out of wait, and nothing hangs")
 {
   auto const data = small_data();
-  for (int const workers : {1, 2, 4}) {
-    auto const evaluator = make_local_evaluator(one_thread(), data, workers, [](int id, nn::EpochReport const&) {
-      if (id == 1) throw std::runtime_error("full disk");
-      return nn::Decision::proceed;
-    });
+  for (auto const& [workers, interleaved] : ways({1, 2, 4})) {
+    INFO(workers << " workers, interleaved " << interleaved);
+    auto const evaluator =
+        make_local_evaluator(one_thread(interleaved), data, workers, [](int id, nn::EpochReport const&) {
+          if (id == 1) throw std::runtime_error("full disk");
+          return nn::Decision::proceed;
+        });
     evaluator->submit(jobs_of(6, 3));
     CHECK_THROWS_AS(drain(*evaluator), std::runtime_error);
-    if (workers > 1) CHECK_THROWS_AS(evaluator->wait(), std::runtime_error);
+    if (workers > 1 || interleaved) CHECK_THROWS_AS(evaluator->wait(), std::runtime_error);
   }
 }
 
 TEST_CASE("evaluator: an interrupt ends what is open, and an evaluator may be dropped at work")
 {
   auto const data = small_data();
-  for (int const workers : {1, 3}) {
+  for (auto const& [workers, interleaved] : ways({1, 3})) {
+    INFO(workers << " workers, interleaved " << interleaved);
     std::atomic<bool> stop = false;
     auto const evaluator = make_local_evaluator(
         one_thread(), data, workers,
@@ -186,7 +207,7 @@ TEST_CASE("evaluator: an interrupt ends what is open, and an evaluator may be dr
     CHECK(results.size() == 5);
     for (auto const& [id, result] : results)
       CHECK(result.status == nn::Status::interrupted);
-    auto const dropped = make_local_evaluator(one_thread(), data, workers, proceed);
+    auto const dropped = make_local_evaluator(one_thread(interleaved), data, workers, proceed);
     dropped->submit(jobs_of(5, 1000));
   }
   CHECK_THROWS_AS(make_local_evaluator(one_thread(), data, 0, proceed), Error);

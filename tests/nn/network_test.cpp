@@ -49,7 +49,7 @@ struct Bench
   {
     auto const to = network.images(batch, training);
     std::copy(images.begin(), images.end(), to.data());
-    network.forward(batch, training, 3, 17);
+    network.forward(batch, training, {3, 0, 17});
     network.exec().fence();
   }
 
@@ -66,7 +66,7 @@ struct Bench
 
   void backward()
   {
-    network.backward(batch, 3, 17);
+    network.backward(batch, {3, 0, 17});
     network.exec().fence();
   }
 };

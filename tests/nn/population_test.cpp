@@ -5,6 +5,7 @@
 // nothing.
 #include "support/small_data.hpp"
 
+#include <nasturtium/core/error.hpp>
 #include <nasturtium/nn/stepper.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -138,6 +139,7 @@ TEST_CASE("population: policies, neighbours and thread counts do not change a bi
                                             candidate(architecture, 3)};
     auto const together = train({}, population, dataset);
     auto const apart = train({.policy = PopulationPolicy::one_per_core}, population, dataset);
+    auto const interleaved = train({.policy = PopulationPolicy::interleaved}, population, dataset);
     auto const alone = train({.threads = 1}, std::span(population).subspan(2), dataset);
     INFO(name << ", " << threads << " threads");
     CHECK(together[1].status == Status::invalid); // another input: its neighbours do not mind
@@ -145,6 +147,9 @@ TEST_CASE("population: policies, neighbours and thread counts do not change a bi
     REQUIRE(together[0].status == Status::completed);
     CHECK(same_bits(together[0], apart[0]));
     CHECK(same_bits(together[2], apart[2]));
+    CHECK(interleaved[1].status == Status::invalid);
+    CHECK(same_bits(together[0], interleaved[0]));
+    CHECK(same_bits(together[2], interleaved[2]));
     CHECK(same_bits(together[2], alone[0]));
     CHECK_FALSE(same_bits(*together[0].weights, *together[2].weights));
   }
@@ -176,6 +181,67 @@ TEST_CASE("population: more candidates than cores, an empty one")
     CHECK(results[i].reports.at(0).candidate == i);
   }
   CHECK(train({}, {}, dataset).empty());
+}
+
+TEST_CASE("interleaved: candidates of any length come and go, with the same bits")
+{
+  auto const dataset = patch_dataset({8, 8, 1}, 4, 300, 10); // 25 steps an epoch
+  std::vector<Candidate> population;
+  for (int i = 0; i < 9; ++i) {
+    auto it = candidate(small_network(), static_cast<std::uint64_t>(i));
+    it.options.epochs = 1 + i % 3;
+    it.options.validations_per_epoch = 1 + i % 2;
+    if (i % 4 == 3) it.options.batch_size = 1; // 300 steps an epoch: more than the queue of steps holds
+    population.push_back(it);
+  }
+  auto const expected = train({}, population, dataset);
+  for (int const in_flight : {1, 2, 4, 0}) {
+    INFO(in_flight << " in flight");
+    InterleavedTrainer trainer({.in_flight = in_flight}, dataset);
+    CHECK_FALSE(trainer.next());
+    for (int i = 0; i < 5; ++i)
+      trainer.add(i, population[static_cast<std::size_t>(i)]);
+    std::set<int> seen;
+    while (auto const ended = trainer.next()) {
+      REQUIRE(seen.insert(ended->first).second);
+      CHECK(same_bits(ended->second, expected[static_cast<std::size_t>(ended->first)]));
+      for (auto const& report : ended->second.reports)
+        CHECK(report.candidate == ended->first);
+      int const more = 4 + static_cast<int>(seen.size());
+      if (more < 9) trainer.add(more, population[static_cast<std::size_t>(more)]);
+    }
+    CHECK(seen.size() == 9);
+  }
+  CHECK_THROWS_AS(InterleavedTrainer({.in_flight = -1}, dataset), Error);
+}
+
+TEST_CASE("interleaved: one without memory waits for the others and is a result then; an interrupt ends all")
+{
+  auto const dataset = patch_dataset({8, 8, 1}, 4, 60, 20);
+  std::vector<Candidate> population;
+  for (int i = 0; i < 4; ++i)
+    population.push_back(candidate(small_network(), 1));
+  population[1].options.memory_limit_bytes = 1000;
+  InterleavedTrainer trainer({.in_flight = 3}, dataset);
+  for (int i = 0; i < 4; ++i)
+    trainer.add(i, population[static_cast<std::size_t>(i)]);
+  std::vector<int> order;
+  while (auto const ended = trainer.next()) {
+    order.push_back(ended->first);
+    CHECK(ended->second.status == (ended->first == 1 ? Status::out_of_memory : Status::completed));
+  }
+  CHECK(order == std::vector<int>{0, 1, 2, 3});
+
+  for (auto& it : population) {
+    it.options.memory_limit_bytes = 0;
+    it.options.epochs = 1000;
+  }
+  int polls = 0;
+  auto const results = train({.policy = PopulationPolicy::interleaved, .in_flight = 2}, population, dataset,
+                             [&] { return ++polls > 40; });
+  for (auto const& result : results)
+    CHECK(result.status == Status::interrupted);
+  CHECK(results[0].state);
 }
 
 TEST_CASE("step: nothing is allocated, fenced or copied, and every label has the prefix")

@@ -240,6 +240,9 @@ TEST_CASE("trainer: early stopping")
   auto const result = train_one(it, data());
   CHECK(result.status == Status::early_stopped);
   CHECK(result.reports.size() < 50);
+  // Patience that ends with the last epoch stopped nothing.
+  it.options.epochs = static_cast<int>(result.reports.size());
+  CHECK(train_one(it, data()).status == Status::completed);
   auto const nothing = patch_dataset({8, 8, 1}, 4, 50, 0);
   CHECK(train_one(it, nothing).status == Status::invalid);
 }

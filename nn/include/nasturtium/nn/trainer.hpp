@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace nasturtium::nn {
@@ -36,7 +37,8 @@ struct EpochReport
          train_top_k = 0; ///< over the steps since the last report; accuracy in [0, 1]
   double validation_loss = 0, validation_accuracy = 0, validation_top_k = 0; ///< NaN without a validation split
   double learning_rate = 0;
-  double seconds = 0; ///< of training steps, since the candidate's start (resumes included)
+  double seconds = 0; ///< of training steps, since the candidate's start (resumes included); of candidates that share a
+                      ///< device, the time that passed in its turns
   double validation_seconds = 0;
 };
 
@@ -99,7 +101,8 @@ struct TrainResult
 
 enum class PopulationPolicy {
   one_after_another, ///< each with all threads of the device
-  one_per_core,      ///< each single-threaded, as many at a time as there are threads
+  one_per_core,      ///< each single-threaded, as many at a time as there are threads; on a GPU as interleaved
+  interleaved,       ///< several at once in turns of some steps, on a GPU each on a stream of its own
 };
 
 struct TrainerOptions
@@ -107,6 +110,7 @@ struct TrainerOptions
   BackendKind backend = available_backends().front();
   int threads = 0; ///< 0: all
   PopulationPolicy policy = PopulationPolicy::one_after_another;
+  int in_flight = 0; ///< candidates that `interleaved` trains at once; 0: 32
 };
 
 /// Trains all candidates on the data set and returns their results in the same order. A candidate that fails is a
@@ -114,6 +118,31 @@ struct TrainerOptions
 /// polled at every step where it is given; true stops everything at a consistent point.
 std::vector<TrainResult> train(TrainerOptions const& trainer, std::span<Candidate const> population,
                                datasets::Dataset const& dataset, std::function<bool()> const& interrupted = {});
+
+/// Trains candidates as they come, TrainerOptions::in_flight of them at once; the policy is interleaved, whatever the
+/// options say. Results are those of train(), bit for bit. For one thread of the host, which does all work in next().
+class InterleavedTrainer
+{
+public:
+  /// The data set must outlive it; it is brought to the device once. `interrupted` as in train().
+  InterleavedTrainer(TrainerOptions const& trainer, datasets::Dataset const& dataset,
+                     std::function<bool()> interrupted = {});
+  ~InterleavedTrainer();
+  InterleavedTrainer(InterleavedTrainer const&) = delete;
+  InterleavedTrainer& operator=(InterleavedTrainer const&) = delete;
+
+  /// Queues a candidate; `index` is what its reports and its result carry.
+  void add(int index, Candidate candidate);
+
+  /// Trains until one candidate has ended; nothing when none is open. What a listener throws comes out here and leaves
+  /// the object fit for its destructor alone.
+  std::optional<std::pair<int, TrainResult>> next();
+
+  class Implementation; ///< one per backend
+
+private:
+  std::unique_ptr<Implementation> m_implementation;
+};
 
 /// Metrics of a split.
 struct Evaluation
