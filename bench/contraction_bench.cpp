@@ -4,13 +4,13 @@
 // Convolutions, dense layers and matrix products over the shape list of the project, as
 // OP/NAME/PASS/mbBATCH/IMPLEMENTATION. Counters: GFLOP/s (padded taps counted) and percent of the fused multiply-add
 // peak that is measured at the start of the same run.
+#include "calls.hpp"
 #include "peak.hpp"
 
 #include <nasturtium/kernels/implementation.hpp>
 
 #include <benchmark/benchmark.h>
 
-#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <iostream>
@@ -88,7 +88,8 @@ Conv2dShape parse_convolution(std::string const& problem, int batch)
   return s;
 }
 
-double peak = 0;
+constexpr bool on_host = Kokkos::SpaceAccessibility<Kokkos::HostSpace, Space::memory_space>::accessible;
+double peak = 0; ///< of hosts
 
 using View = Kokkos::View<float*, Kokkos::LayoutRight, Space::memory_space>;
 using Const = kernels::Buffer<Space, float const>;
@@ -106,17 +107,9 @@ View filled(kernels::Index size)
 
 void measure(benchmark::State& state, double flops, std::function<void()> const& call)
 {
-  call();
-  Kokkos::fence();
-  auto const begin = std::chrono::steady_clock::now();
-  for (auto _ : state) {
-    call();
-    Kokkos::fence();
-  }
-  std::chrono::duration<double> const elapsed = std::chrono::steady_clock::now() - begin;
-  double const rate = flops * static_cast<double>(state.iterations()) / elapsed.count();
+  double const rate = flops / seconds_per_call<Space>(state, call);
   state.counters["GFLOP/s"] = rate * 1e-9;
-  state.counters["%peak"] = rate / peak * 100;
+  if (peak > 0) state.counters["%peak"] = rate / peak * 100;
 }
 
 char const* pass_name(Pass pass)
@@ -222,7 +215,7 @@ void add_dense(std::string const& name, DenseShape const& s)
       add(prefix + std::string(implementation), dense, s, pass, std::string(implementation));
     }
 #ifdef NASTURTIUM_BENCH_CBLAS
-    add(prefix + "cblas", dense_blas, s, pass);
+    if constexpr (on_host) add(prefix + "cblas", dense_blas, s, pass);
 #endif
   }
 }
@@ -249,6 +242,11 @@ void add_all()
   for (Product const& p : products) {
     add_dense("matmul/" + std::to_string(p.m) + "x" + std::to_string(p.k) + "x" + std::to_string(p.n), {p.m, p.k, p.n});
   }
+  if constexpr (!on_host) {
+    for (int const size : {4096, 8192})
+      add_dense("matmul/" + std::to_string(size) + "x" + std::to_string(size) + "x" + std::to_string(size),
+                {size, size, size});
+  }
 }
 
 } // namespace
@@ -259,8 +257,10 @@ int main(int argc, char* argv[])
   Kokkos::ScopeGuard const guard(Kokkos::InitializationSettings().set_disable_warnings(true));
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  nasturtium::bench::peak = nasturtium::bench::measure_peak();
-  benchmark::AddCustomContext("fma_peak_gflops", std::to_string(nasturtium::bench::peak * 1e-9));
+  if constexpr (nasturtium::bench::on_host) {
+    nasturtium::bench::peak = nasturtium::bench::measure_peak();
+    benchmark::AddCustomContext("fma_peak_gflops", std::to_string(nasturtium::bench::peak * 1e-9));
+  }
   benchmark::AddCustomContext("threads", std::to_string(nasturtium::bench::Space().concurrency()));
 #ifdef NASTURTIUM_BENCH_CBLAS
 #ifdef OPENBLAS_VERSION

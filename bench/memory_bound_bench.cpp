@@ -4,6 +4,8 @@
 // The memory-bound kernels over the shapes of a typical search: batch norm, pooling, losses, optimisers, augmentation,
 // activations, in float32. GB/s counts every tensor once for each pass in which the kernel has to read or write it;
 // "of_stream" is its share of what a plain scaled copy reaches in the same run on as many bytes.
+#include "calls.hpp"
+
 #include <nasturtium/kernels/augment.hpp>
 #include <nasturtium/kernels/batch_norm.hpp>
 #include <nasturtium/kernels/elementwise.hpp>
@@ -16,7 +18,6 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <string>
 #include <vector>
@@ -66,15 +67,7 @@ template <class Call>
 void measure(benchmark::State& state, double bytes, double resident, Call const& call)
 {
   double const stream = stream_rate(resident);
-  call();
-  Kokkos::fence();
-  auto const begin = std::chrono::steady_clock::now();
-  for (auto _ : state) {
-    call();
-    Kokkos::fence();
-  }
-  std::chrono::duration<double> const elapsed = std::chrono::steady_clock::now() - begin;
-  double const rate = bytes * static_cast<double>(state.iterations()) / elapsed.count();
+  double const rate = bytes / bench::seconds_per_call<Space>(state, call);
   state.counters["GB/s"] = rate / 1e9;
   state.counters["of_stream"] = rate / stream;
 }

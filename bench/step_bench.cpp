@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Whole training steps (gather, forward, loss, backward, optimiser) on one synthetic batch: images per second.
-//   step_bench [--step] [--batch=32,128] [--threads=N] [--precision=float32] [--breakdown] [--plan] [Google Benchmark
-//   flags] [NETWORK...]
+//   step_bench [--step] [--batch=32,128] [--models=1] [--threads=N] [--precision=float32] [--breakdown] [--plan]
+//   [Google Benchmark flags] [NETWORK...]
 // NETWORK: names of the zoo or files; default: the six of the comparison with PyTorch. --breakdown prints the time by
 // kernel label and what the host adds; --plan prints the steps that a network is compiled to.
 #include <nasturtium/core/error.hpp>
@@ -50,12 +50,23 @@ void end(std::uint64_t)
 
 struct Arguments
 {
-  std::vector<int> batches{32, 128};
+  std::vector<int> batches{32, 128}, models{1};
   int threads = 0;
   nn::Precision precision = nn::Precision::float32;
   bool breakdown = false, plan = false;
   std::vector<std::string> networks;
 };
+
+std::vector<int> numbers(std::string const& list)
+{
+  std::vector<int> values;
+  std::istringstream items(list);
+  for (std::string item; std::getline(items, item, ',');) {
+    values.push_back(std::stoi(item));
+    require(values.back() >= 1, "'", list, "': numbers must be at least 1");
+  }
+  return values;
+}
 
 Arguments parse(int& argc, char** argv)
 {
@@ -66,10 +77,9 @@ Arguments parse(int& argc, char** argv)
     auto const value = text.substr(std::min(text.size(), text.find('=') + 1));
     if (text == "--step") continue;
     if (text.rfind("--batch=", 0) == 0) {
-      arguments.batches.clear();
-      std::istringstream list(value);
-      for (std::string item; std::getline(list, item, ',');)
-        arguments.batches.push_back(std::stoi(item));
+      arguments.batches = numbers(value);
+    } else if (text.rfind("--models=", 0) == 0) {
+      arguments.models = numbers(value);
     } else if (text.rfind("--threads=", 0) == 0) {
       arguments.threads = std::stoi(value);
     } else if (text.rfind("--precision=", 0) == 0) {
@@ -136,13 +146,24 @@ void print_breakdown(Arguments const& arguments, std::string const& network, int
               100 * (wall - kernels) / wall);
 }
 
-void step(benchmark::State& state, Arguments const& arguments, std::string const& network, int batch)
+/// Steps of `models` networks side by side; an iteration is a step of each. A device works ahead of the host and is
+/// waited for after many steps, as in a training.
+void step(benchmark::State& state, Arguments const& arguments, std::string const& network, int batch, int models)
 {
-  auto stepper = make_stepper(arguments, network, batch);
-  stepper.run(3);
-  for (auto _ : state)
-    stepper.run(1);
-  state.SetItemsProcessed(state.iterations() * batch);
+  std::vector<nn::Stepper> steppers;
+  for (int i = 0; i < models; ++i) {
+    steppers.push_back(make_stepper(arguments, network, batch));
+    steppers.back().run(20);
+  }
+  bool const device = nn::available_backends().front() == nn::BackendKind::cuda;
+  std::int64_t const steps = device ? 256 : 1;
+  while (state.KeepRunningBatch(steps)) {
+    for (auto& stepper : steppers)
+      stepper.launch(steps);
+    for (auto& stepper : steppers)
+      stepper.wait();
+  }
+  state.SetItemsProcessed(state.iterations() * batch * models);
 }
 
 int run(int argc, char** argv)
@@ -166,9 +187,12 @@ int run(int argc, char** argv)
     benchmark::AddCustomContext(key, value);
   for (auto const& network : arguments.networks) {
     for (int const batch : arguments.batches) {
-      benchmark::RegisterBenchmark(concat("step/", network, "/mb", batch), step, arguments, network, batch)
-          ->UseRealTime()
-          ->Unit(benchmark::kMicrosecond);
+      for (int const models : arguments.models) {
+        std::string const name = concat("step/", network, "/mb", batch, models == 1 ? "" : concat("/P", models));
+        benchmark::RegisterBenchmark(name, step, arguments, network, batch, models)
+            ->UseRealTime()
+            ->Unit(benchmark::kMicrosecond);
+      }
     }
   }
   benchmark::Initialize(&argc, argv);

@@ -332,6 +332,7 @@ def estimator_claims() -> list[str]:
 MEASUREMENTS = {
     "accuracy/cnn2": ("the same recipe in PyTorch, accuracy reached", "reproduce-foundation.md#accuracy"),
     "accuracy/resnet20": ("the same recipe in PyTorch, accuracy reached", "reproduce-foundation.md#accuracy"),
+    "cuda-gate/kernels": ("registers, spills and stack frames of the CUDA kernels as compiled", "performance.md#cuda-kernels-as-compiled"),
     "ensemble/planner": ("plans of allocation against known optima", "ensembles-serving.md#how-close-local-comes"),
     "ensemble/runtime": ("serving an ensemble, planned against the baselines", "ensembles-serving.md#measuring-it"),
     "parity/steps": ("fifty steps against PyTorch, every loss", "reproduce-foundation.md#parity"),
@@ -401,6 +402,38 @@ def results_bare() -> list[str]:
     return table(["file", "what", "how"], lines, 3)
 
 
+MATH = ("float32", "tf32", "bf16")
+
+
+def cuda_contraction() -> list[str]:
+    """Registers of the tiles; spilled bytes in brackets."""
+    found = {}
+    for row in rows("cuda-gate/kernels.csv"):
+        if match := re.search(r"cuda::Tile<(\w+), \(\w*:*Pass\)(\d), \(\w*:*MathMode\)(\d), \([\w:]*TileShape\)(\d), (\d)>", row["kernel"]):
+            real, one, math, shape, vector = match.groups()
+            spilled = int(row["spill_stores"])
+            text = row["registers"] + (f" ({spilled} B)" if spilled else "")
+            found["double" if real == "double" else MATH[int(math)], PASSES[int(one)], int(shape), int(vector) > 1] = text
+    tiles = [(0, True), (1, True), (2, True), (1, False), (2, False)]
+    lines = [[f"{math}, {one.replace('_', ' ')}", *(found.get((math, one, *tile), "-") for tile in tiles)] for math in (*MATH, "double") for one in PASSES]
+    return table(["arithmetic, pass", "wide 128x64", "narrow 128x32", "small 64x32", "narrow, single", "small, single"], lines)
+
+
+def cuda_sources() -> list[str]:
+    """Kernels of each source: registers, and which spill or have a stack frame without a spill."""
+    by_source: dict[str, list[dict[str, str]]] = {}
+    for row in rows("cuda-gate/kernels.csv"):
+        by_source.setdefault(row["source"], []).append(row)
+    lines = []
+    for source, kernels in sorted(by_source.items()):
+        spilling = [k for k in kernels if int(k["spill_stores"]) + int(k["spill_loads"])]
+        framed = [k for k in kernels if int(k["stack"]) and k not in spilling]
+        worst = max((int(k["spill_stores"]) for k in spilling), default=0)
+        lines.append([source, f"{len(kernels)}", f"{statistics.median(int(k['registers']) for k in kernels):.0f}", f"{max(int(k['registers']) for k in kernels)}",
+                      f"{len(spilling)}" + (f" (at most {worst} B)" if spilling else ""), f"{len(framed)}", f"{max(int(k['smem']) for k in kernels):,}"])
+    return table(["source", "kernels", "median registers", "most", "spill", "stack frame alone", "most static shared bytes"], lines)
+
+
 PUBLIC = ["method", "MAPE %", "reference", "median %", "p90 %", "p99 %", "RMSE ms", "Spearman"]
 HELD_OUT = ["held out", "method", "transfer", "probes", "MAPE %", "reference", "p90 %", "Spearman"]
 ESTIMATOR = {
@@ -429,7 +462,7 @@ ENSEMBLES = {
 
 TABLES = {**ESTIMATOR, **ENSEMBLES, "results-experiments": results_experiments, "results-measurements": results_measurements, "results-bare": results_bare,
           "ensemble-planner": ensemble_planner, "ensemble-runtime": ensemble_runtime,
-          "selection": selection, "demo": demo, "penguin-claims": penguin_claims, "transfer-claims": transfer_claims, "transfer-hours": transfer_hours, "estimator-claims": estimator_claims, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
+          "cuda-contraction": cuda_contraction, "cuda-sources": cuda_sources, "selection": selection, "demo": demo, "penguin-claims": penguin_claims, "transfer-claims": transfer_claims, "transfer-hours": transfer_hours, "estimator-claims": estimator_claims, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
           "transfer-scores": transfer_scores, "transfer-full": transfer_full, "transfer-controls": transfer_controls,
           "transfer-cost": transfer_cost, "transfer-ranks": transfer_ranks, "together": together}
 

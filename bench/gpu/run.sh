@@ -23,7 +23,7 @@ usage: bench/gpu/run.sh OUT_DIR [OPTIONS]
   --math LIST      of float32,tf32,bf16: arithmetic of the benchmarks (default: all)
   --batches LIST   of training steps (default: 64,128,512)
   --kernel-batches LIST   of kernels (default: 32,64,128,512)
-  --models LIST    sizes of PyTorch's populations (default: 1,8,32)
+  --models LIST    sizes of populations (default: 1,8,32)
   --quick          batch 128 alone and populations of 8: the same parts in a fraction of the time
   --max-autotune   torch.compile's longest search too (minutes a network)
   --min-time S     seconds of one repetition of a benchmark (default: 0.02)
@@ -130,7 +130,7 @@ expected() {
   case $1 in
     kernels) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", (100 * $(count "$kernel_batches") + 21) * 5 * $min_time * $(count "$math")}" ;;
     peers) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", (100 * $(count "$kernel_batches") + 22) * 5 * 0.04 * $(count "$math")}" ;;
-    steps) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", 6 * $(count "$batches") * 5 * $min_time * $(count "$math")}" ;;
+    steps) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", 6 * $(count "$batches") * $(count "$models") * 5 * $min_time * $(count "$math")}" ;;
     peer-steps) echo "tells by itself, in its log" ;;
   esac
 }
@@ -209,7 +209,9 @@ part_policies() {
       run cmp "$folder/alone-$seed/weights.h5" "$folder/$policy/resnet20-s$seed/weights.h5"
     done
   done
-  [[ -n $dry ]] || echo "policies: ${policies[*]}: the same weights as alone"
+  run env NASTURTIUM_GRAPHS=0 "$nasturtium" "${common[@]}" --seeds 1 --out "$folder/no-graphs"
+  run cmp "$folder/alone-1/weights.h5" "$folder/no-graphs/weights.h5"
+  [[ -n $dry ]] || echo "policies: ${policies[*]}, and without graphs: the same weights as alone"
 }
 
 # fails_with STATUS TEXT COMMAND...: the command's status and a text that stderr must have.
@@ -310,7 +312,7 @@ part_memory() {
   local modes=(float32) # nothing there depends on the arithmetic
   benchmark memory_bench memory
 }
-part_steps() { benchmark step_bench steps --batch="$batches"; }
+part_steps() { benchmark step_bench steps --batch="$batches" --models="$models"; }
 
 part_peers() {
   needs_torch || return 0
@@ -338,7 +340,7 @@ part_search() {
     command+=(--resume "$folder" --data-dir "$data")
   else
     command+=(--space nsga-net --algorithm nsga-net --dataset fashion-mnist --data-dir "$data" --validation 0.1 --predictor nasturtium
-      --epochs 25 --evaluations 100 --optimiser adam --learning-rate 0.002 --backend cuda --out "$folder")
+      --epochs 25 --evaluations 100 --workers 16 --optimiser adam --learning-rate 0.002 --backend cuda --out "$folder")
   fi
   if [[ -n $dry ]]; then
     run "$nasturtium" "${command[@]}"

@@ -6,8 +6,8 @@ usage: summary.py OUT_DIR
 
 Training: candidates per hour = 3600 / (10 epochs x images / images per second), with 60,000 images of 28 x 28 and 50,000 else;
 ours / theirs at the same network, batch, number of models and arithmetic (steps-MATH.json, peer-steps.csv). Kernels: cuDNN's and
-cuBLAS' time / ours of the same shape, pass, batch and arithmetic (kernels-MATH.json, peers.csv); both synchronised after every
-call where peers.csv has that. Peak: the largest rate that cuBLAS reached in peers.csv in that arithmetic.
+cuBLAS' time / ours of the same shape, pass, batch and arithmetic (kernels-MATH.json, peers.csv), in both of many calls that
+are queued and waited for together. Peak: the largest rate that cuBLAS reached in peers.csv in that arithmetic.
 In bf16 and tf32 our tensors in memory are float32; PyTorch's are bf16 in bf16.
 """
 
@@ -139,7 +139,7 @@ def compare_kernels(rows: list[Row], peers: list[dict[str, str]]) -> list[Row]:
     result: list[Row] = []
     for key, (time, rate, row) in best.items():
         layer, batch, direction, math = key
-        peer = float(theirs[key].get("synced_us") or theirs[key]["median_us"])
+        peer = float(theirs[key]["median_us"])
         result.append({"kind": "kernels", "class": str(row["name"]).split("/")[0], "name": layer, "batch": batch, "models": 1, "pass": direction,
                        "math": math, "ours_by": str(row["name"]).split("/")[4], "theirs_by": "cuDNN" if layer.startswith("c") else "cuBLAS",
                        "unit": "us", "ours": time, "theirs": peer, "ratio": peer / time,

@@ -4,7 +4,7 @@
 
 The same work as contraction_bench: convolutions with bias, dense layers and products without. Data stay on the GPU; cuDNN picks its
 algorithms before timing. median_us, spread_us (largest less smallest) and gflops are of a loop that is synchronised before and
-after; synced_us is the median of a loop that is synchronised after every call, which is how contraction_bench measures.
+after, as contraction_bench does.
 8192x8192x8192 is the measured peak that other figures are held against. A second call with the same --out goes on where the first
 one stopped.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-HEADER = ["layer", "batch", "pass", "math", "median_us", "spread_us", "gflops", "synced_us"]
+HEADER = ["layer", "batch", "pass", "math", "median_us", "spread_us", "gflops"]
 MATH = ("float32", "tf32", "bf16")
 # name: in channels, in size, out channels, kernel, stride, padding, groups
 LAYERS = {
@@ -46,24 +46,21 @@ class Timer:
         self.repetitions, self.seconds = repetitions, seconds
         self.synchronise = torch.cuda.synchronize if device == "cuda" else lambda: None
 
-    def loop(self, call: Call, count: int, every: bool) -> float:
+    def loop(self, call: Call, count: int) -> float:
         """Microseconds a call."""
         self.synchronise()
         begin = time.perf_counter()
         for _ in range(count):
             call()
-            if every:
-                self.synchronise()
         self.synchronise()
         return (time.perf_counter() - begin) / count * 1e6
 
-    def measure(self, call: Call) -> tuple[float, float, float]:
-        """Median and spread of a call in a loop, and its median when every call is waited for."""
-        self.loop(call, 3, every=False)
-        count = max(1, int(self.seconds * 1e6 / self.loop(call, 5, every=False)))
-        times = [(self.loop(call, count, every=False), self.loop(call, count, every=True)) for _ in range(self.repetitions)]
-        loops = [first for first, _ in times]
-        return statistics.median(loops), max(loops) - min(loops), statistics.median(second for _, second in times)
+    def measure(self, call: Call) -> tuple[float, float]:
+        """Median and spread of a call in a loop."""
+        self.loop(call, 3)
+        count = max(1, int(self.seconds * 1e6 / self.loop(call, 5)))
+        times = [self.loop(call, count) for _ in range(self.repetitions)]
+        return statistics.median(times), max(times) - min(times)
 
 
 def convolution(shape: tuple[int, ...], batch: int, dtype: torch.dtype, device: str) -> tuple[dict[str, Call], float]:
@@ -183,8 +180,8 @@ def main() -> int:
                     continue
                 calls, flops = make()
                 for direction, call in calls.items():
-                    median, spread, synced = timer.measure(call)
-                    rows.append([layer, str(size), direction, math, f"{median:.3f}", f"{spread:.3f}", f"{flops / median * 1e-3:.1f}", f"{synced:.3f}"])
+                    median, spread = timer.measure(call)
+                    rows.append([layer, str(size), direction, math, f"{median:.3f}", f"{spread:.3f}", f"{flops / median * 1e-3:.1f}"])
                 write_rows(options.out, rows)
             print(f"{math}: {f'batch {batch}' if batch else 'products'}: {time.perf_counter() - begin:.0f} s", flush=True)
     write_rows(options.out, rows)
