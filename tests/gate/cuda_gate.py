@@ -202,6 +202,19 @@ class Gate:
             part.rename(entry)  # another run may write the same entry
         return {**result, "source": name, "cached": False}
 
+    def write_results(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "kernels.csv").write_bytes((self.build / "kernels.csv").read_bytes())
+        told = lambda *command: subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+        versions = re.findall(r"#define KOKKOS_VERSION (\d+)", (find_kokkos() / "KokkosCore_config.h").read_text())
+        version = int(versions[0]) if versions else 0
+        provenance = {
+            "git": told("git", "describe", "--always", "--dirty", "--abbrev=12"), "command": "tests/gate/cuda_gate.sh build/cuda-gate --results results/cuda-gate",
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()), "cpu": "none of it runs", "architecture": ARCHITECTURE,
+            "nvcc": told(self.options.nvcc, "--version").splitlines()[-1], "compiler": told(os.environ.get("NVCC_CCBIN", "g++"), "--version").splitlines()[0],
+            "kokkos": f"{version // 10000}.{version // 100 % 100}.{version % 100}", "flags": " ".join(FLAGS)}
+        (folder / "kernels.provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
+
     def prune(self, days=30):
         for entry in self.cache.iterdir():
             if time.time() - entry.stat().st_mtime > days * 86400:
@@ -217,6 +230,7 @@ def main():
     parser.add_argument("--tests", action="store_true", help="the tests and benchmarks of the kernels too")
     parser.add_argument("--no-cache", action="store_true", help="compile even what the cache knows")
     parser.add_argument("--self-test", action="store_true", help="check that the gate accepts and rejects what it should")
+    parser.add_argument("--results", metavar="DIR", help="copy kernels.csv there, with its provenance")
     parser.add_argument("--flag", action="append", default=[], help="a further flag for nvcc (repeatable)")
     options = parser.parse_args()
     sources = [pathlib.Path(s).resolve() for s in options.source] or sources_with_kernels()
@@ -251,7 +265,13 @@ def main():
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
         writer.writerows(rows)
+    if options.results:
+        gate.write_results(pathlib.Path(options.results))
     failed = [r["source"] for r in results if not r["ok"]]
+    # Kokkos hands large functors over in constant or global memory; the host then waits for the launch before, and no
+    # such launch can be recorded in a graph.
+    waiting = [row for row in rows if row["variant"] in ("constant", "global")]
+    failed += sorted({f"{row['source']} (functor in {row['variant']} memory)" for row in waiting})
     spilling = [row for row in rows if row["spill_stores"] or row["spill_loads"]]
     framed = [row for row in rows if row["stack"] and row not in spilling]
     most = max((row["registers"] for row in rows), default=0)
@@ -259,6 +279,8 @@ def main():
           f"{len(spilling)} spill, {len(framed)} more have a stack frame ({gate.build / 'kernels.csv'})")
     for row in sorted(spilling, key=lambda r: -r["spill_stores"])[:20]:
         print(f"    spills {row['spill_stores']:5} B at {row['registers']:3} registers: {row['kernel'][:150]} [{row['variant']}]")
+    for row in waiting:
+        print(f"    the host waits at each launch of {row['kernel'][:150]} [{row['variant']}]")
     fresh = sum(not r["cached"] for r in results)
     print(f"cuda gate: {'FAILED: ' + ', '.join(failed) if failed else 'passed'}; "
           f"{fresh} compiled, {len(results) - fresh} from the cache, {time.monotonic() - start:.0f} s")
