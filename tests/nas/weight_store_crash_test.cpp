@@ -225,7 +225,8 @@ TEST_CASE("weight store: several processes write and read at the same time", "[s
   std::vector<pid_t> processes;
   for (std::uint64_t i = 0; i < 4; ++i) // they make the store, too
     processes.push_back(start([&, i] { work(path, options, *shared.operator->(), 1000 + i); }));
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  for (int turn = 0; turn < 3 || (turn < 200 && (shared->puts <= 20 || shared->loads <= 5)); ++turn)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100)); // longer on a busy machine
   shared->stop = true;
   for (pid_t const process : processes) {
     int status = -1;
