@@ -47,8 +47,8 @@ public:
   /// Does `steps` full training steps (gather, forward, loss, backward, optimiser) and waits for them.
   void run(std::int64_t steps);
 
-  /// The same in two parts, so that several steppers share a device (on a GPU each has a stream of its own): launches at
-  /// most `steps` steps and returns how many; wait() must follow before the next call.
+  /// The same in two parts, so that several steppers share a device (on a GPU each has a stream of its own): launches
+  /// at most `steps` steps and returns how many; wait() must follow before the next call.
   std::int64_t launch(std::int64_t steps);
   void wait();
 
