@@ -124,7 +124,9 @@ class Slurm(unittest.TestCase):
 
     def test_a_warned_job_stops_and_is_queued_again(self) -> None:
         self.stand_in("scontrol", f"echo \"$@\" >>{self.folder}/requeued")
-        program = self.stand_in("program", f"trap 'exit 130' INT; touch {self.folder}/up; while true; do sleep 0.05; done")
+        # Not a loop of the shell: that may miss a SIGINT which comes while it starts or ends a command.
+        waits = f"import pathlib, signal, sys, time; signal.signal(signal.SIGINT, lambda *_: sys.exit(130)); pathlib.Path('{self.folder}/up').touch(); time.sleep(60)"
+        program = self.stand_in("program", f'exec python3 -c "{waits}"')
         for sent, queued in ((signal.SIGUSR1, "requeue 5_3\n"), (signal.SIGTERM, "")):
             for name in ("up", "requeued"):
                 (self.folder / name).unlink(missing_ok=True)
