@@ -10,7 +10,6 @@ one stopped.
 """
 
 import argparse
-import csv
 import statistics
 import sys
 import time
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from peer_table import read_rows, write_rows
 
 HEADER = ["layer", "batch", "pass", "math", "median_us", "spread_us", "gflops"]
 MATH = ("float32", "tf32", "bf16")
@@ -111,25 +111,6 @@ def work(batch: int, dtype: torch.dtype, options: argparse.Namespace) -> list[tu
     return [(f"{peak}x{peak}x{peak}", peak, square)] + (products[3:4] if options.smoke else products)
 
 
-def read_rows(path: Path) -> list[list[str]]:
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    if header != HEADER:
-        sys.exit(fault(f"{path}: is no table of kernels; remove it or name another with --out"))
-    return rows
-
-
-def write_rows(path: Path, rows: list[list[str]]) -> None:
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER)
-        writer.writerows(rows)
-    part.replace(path)
-
-
 def fault(text: str) -> int:
     print(f"torch_peers: {text}", file=sys.stderr)
     return 2
@@ -163,7 +144,10 @@ def main() -> int:
     torch.backends.cudnn.benchmark = True
     name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
     print(f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, {name}")
-    rows = read_rows(options.out)
+    try:
+        rows = read_rows(options.out, HEADER, "kernels")
+    except ValueError as error:
+        return fault(str(error))
     for math in options.math.split(","):
         tf32 = math == "tf32"
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
@@ -182,9 +166,9 @@ def main() -> int:
                 for direction, call in calls.items():
                     median, spread = timer.measure(call)
                     rows.append([layer, str(size), direction, math, f"{median:.3f}", f"{spread:.3f}", f"{flops / median * 1e-3:.1f}"])
-                write_rows(options.out, rows)
+                write_rows(options.out, HEADER, rows)
             print(f"{math}: {f'batch {batch}' if batch else 'products'}: {time.perf_counter() - begin:.0f} s", flush=True)
-    write_rows(options.out, rows)
+    write_rows(options.out, HEADER, rows)
     print(f"{len(rows)} figures in {options.out}")
     return 0
 

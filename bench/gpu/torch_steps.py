@@ -17,7 +17,6 @@ ends the others; a second call with the same --out goes on where the first one s
 import argparse
 import contextlib
 import copy
-import csv
 import gc
 import json
 import os
@@ -42,6 +41,7 @@ from torch.overrides import TorchFunctionMode  # noqa: E402
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "peers"))
 sys.path.append(str(HERE / "fallback"))  # h5py, where it is not installed
+from peer_table import read_rows, write_rows  # noqa: E402
 from torch_network import NETWORKS, Network, load_architecture  # noqa: E402
 
 HEADER = ["net", "batch", "models", "math", "mode", "images_per_second", "median_us_per_step", "spread_us", "setup_seconds", "reason"]
@@ -463,25 +463,6 @@ def units(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
                 yield net, batch, math
 
 
-def read_rows(path: Path) -> list[list[str]]:
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    if header != HEADER:
-        sys.exit(fault(f"{path}: is no table of training steps; remove it or name another with --out"))
-    return rows
-
-
-def write_rows(path: Path, rows: list[list[str]]) -> None:
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER)
-        writer.writerows(rows)
-    part.replace(path)
-
-
 def fault(text: str) -> int:
     print(f"torch_steps: {text}", file=sys.stderr)
     return 2
@@ -538,7 +519,10 @@ def main() -> int:
     about = described(options.device)
     if "fault" in about:
         return fault(about["fault"])
-    rows, beside = read_rows(options.out), options.out.with_suffix(".json")
+    try:
+        rows, beside = read_rows(options.out, HEADER, "training steps"), options.out.with_suffix(".json")
+    except ValueError as error:
+        return fault(str(error))
     if rows and beside.exists() and (before := json.loads(beside.read_text(encoding="utf-8"))) != about:
         return fault(f"{options.out}: was begun with {before['pytorch']} on {before['device']}; remove it or name another with --out")
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -561,12 +545,12 @@ def main() -> int:
         new = measure_unit(options, key)
         keys = {tuple(row[:5]) for row in new}
         rows = [row for row in rows if tuple(row[:5]) not in keys] + new
-        write_rows(options.out, rows)
+        write_rows(options.out, HEADER, rows)
         best = max((float(row[5]) for row in new if row[5]), default=0)
         spent = time.monotonic() - begin
         print(f"{key[0]:9} batch {key[1]:4} {key[2]:8} best {best:11,.0f} images/s, {sum(not row[5] for row in new)} of {len(new)} modes without a "
               f"figure; {spent:.0f} s, about {spent / n * (len(todo) - n):.0f} s left", flush=True)
-    write_rows(options.out, rows)
+    write_rows(options.out, HEADER, rows)
     print(f"{len(rows)} rows in {options.out}, {time.monotonic() - begin:.0f} s")
     return 0
 
