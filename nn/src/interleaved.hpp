@@ -88,19 +88,21 @@ private:
 
   Make m_make;
   std::vector<ExecSpace> m_streams; ///< free ones
+  bool m_full = false;              ///< the first that waits found no memory, and nobody has ended since
   std::deque<Started> m_waiting;
   std::vector<Running> m_running; ///< a turn of each has been launched
   std::deque<std::pair<int, TrainResult>> m_ended;
 
-  /// Starts what waits on the streams that are free. A candidate that finds no memory waits for the end of others.
+  /// Starts what waits on the streams that are free. A candidate that finds no memory waits for the end of another.
   void fill()
   {
-    while (!m_waiting.empty() && !m_streams.empty()) {
+    while (!m_waiting.empty() && !m_streams.empty() && !m_full) {
       auto& first = m_waiting.front();
       auto const exec = m_streams.back();
       m_make(exec, first);
       if (!first.training) {
-        if (first.failure.status == Status::out_of_memory && !m_running.empty()) return;
+        m_full = first.failure.status == Status::out_of_memory && !m_running.empty();
+        if (m_full) return;
         m_ended.emplace_back(first.index, std::move(first.failure));
         m_waiting.pop_front();
         continue;
@@ -120,6 +122,7 @@ private:
     m_ended.emplace_back(it.started.index, it.started.training->result(outcome));
     it.started.training.reset(); // before its candidate
     m_streams.push_back(it.exec);
+    m_full = false;
   }
 };
 

@@ -41,8 +41,6 @@ public:
            static_cast<std::int64_t>(sizeof(kernels::Index));
   }
 
-  int capacity() const { return static_cast<int>(m_rows.extent(0)); }
-
   /// The steps to come, at most `capacity`. What was begun before must have been read.
   void begin(std::span<kernels::StepState const> steps)
   {
@@ -108,6 +106,23 @@ private:
   kernels::Buffer<ExecSpace, kernels::StepState> current_buffer() const { return buffer(m_current); }
   kernels::Buffer<ExecSpace, kernels::Index> cursor() const { return buffer(m_cursor); }
 };
+
+/// The launches of one training step, from gathering the batch to filing its metrics; they are the same for every step
+/// with such a batch.
+template <class ExecSpace, class Real>
+void launch_step(Network<ExecSpace, Real> const& network, BatchMaker<ExecSpace, Real> const& maker,
+                 ResidentSamples<ExecSpace> const& samples, kernels::Buffer<ExecSpace, std::int32_t const> order,
+                 TrainOptions const& options, int batch, int top_k, StepQueue<ExecSpace> const& queue)
+{
+  auto const* const current = queue.current();
+  kernels::DropoutKey const draws{options.seed, 0, 0, current};
+  maker.make(samples, options.augment, options.seed, 0, order, 0, batch, network.images(batch, true), current);
+  network.forward(batch, true, draws);
+  network.loss(batch, true, maker.labels(batch), maker.targets(batch), options.label_smoothing, top_k, queue.sums());
+  network.backward(batch, draws);
+  network.update(options.optimiser, 0, 1, &current->rates);
+  queue.finish_step();
+}
 
 /// Steps whose launches are the same: on CUDA they are recorded as graphs and replayed, several with one call where so
 /// many are to come; elsewhere they are launched anew. NASTURTIUM_GRAPHS=0 in the environment does without graphs.

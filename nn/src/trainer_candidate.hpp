@@ -330,27 +330,17 @@ private:
     auto const full = m_data.train.count / m_batch_size; // full batches of an epoch
     if (within < full) {
       auto const most = std::min(m_queue_end - m_step, full - within);
-      m_step += m_replays[0].run(m_exec, most, [&] { launch_step(m_batch_size); });
+      m_step += m_replays[0].run(m_exec, most, [&] { launch(m_batch_size); });
     } else {
       int const rest = static_cast<int>(m_data.train.count - full * m_batch_size);
-      m_step += m_replays[1].run(m_exec, 1, [&] { launch_step(rest); });
+      m_step += m_replays[1].run(m_exec, 1, [&] { launch(rest); });
     }
   }
 
-  /// The launches of a step; the same for every step with such a batch.
-  void launch_step(int batch) const
+  void launch(int batch) const
   {
-    auto const indices = m_options.order == Order::sequential ? m_data.identity.buffer() : m_order.buffer();
-    auto const* const current = m_queue.current();
-    kernels::DropoutKey const draws{m_options.seed, 0, 0, current};
-    m_maker.make(m_data.train, m_options.augment, m_options.seed, 0, indices, 0, batch, m_network.images(batch, true),
-                 current);
-    m_network.forward(batch, true, draws);
-    m_network.loss(batch, true, m_maker.labels(batch), m_maker.targets(batch), m_options.label_smoothing, m_top_k,
-                   m_queue.sums());
-    m_network.backward(batch, draws);
-    m_network.update(m_options.optimiser, 0, 1, &current->rates);
-    m_queue.finish_step();
+    auto const order = m_options.order == Order::sequential ? m_data.identity.buffer() : m_order.buffer();
+    launch_step(m_network, m_maker, m_data.train, order, m_options, batch, m_top_k, m_queue);
   }
 
   /// Waits for the steps so far and takes their metrics; an outcome where a loss is not finite.

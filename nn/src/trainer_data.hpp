@@ -206,15 +206,13 @@ class MetricLog
 {
 public:
   MetricLog(ExecSpace const& exec, int capacity)
-      : m_exec(exec), m_capacity(capacity),
+      : m_exec(exec),
         m_device(Kokkos::view_alloc(exec, Kokkos::WithoutInitializing, std::string("nasturtium::metrics")),
                  std::size_t(capacity) * kernels::metric_count),
         m_host(Kokkos::create_mirror_view(Kokkos::HostSpace(), m_device))
   {
     clear();
   }
-
-  bool full() const { return m_used == m_capacity; }
 
   /// Zeroed sums for one more step.
   kernels::Buffer<ExecSpace, double> next()
@@ -241,7 +239,6 @@ private:
   using HostMemory = Kokkos::View<double*, Kokkos::LayoutRight, Kokkos::HostSpace>;
 
   ExecSpace m_exec;
-  int m_capacity;
   int m_used = 0;
   Memory m_device;
   HostMemory m_host;

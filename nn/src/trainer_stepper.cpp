@@ -89,7 +89,10 @@ public:
           {0, m_step + i, 0, m_network.rates(m_options.optimiser, m_options.optimiser.learning_rate, m_step + i + 1)});
     m_queue.begin(m_rows);
     for (std::int64_t done = 0; done < m_launched;)
-      done += m_replay.run(m_exec, m_launched - done, [&] { launch_step(); });
+      done += m_replay.run(m_exec, m_launched - done, [&] {
+        impl::launch_step(m_network, m_maker, m_data.train, m_data.identity.buffer(), m_options, m_options.batch_size,
+                          m_top_k, m_queue);
+      });
     return m_launched;
   }
 
@@ -123,22 +126,6 @@ private:
   std::vector<kernels::StepState> m_rows;
   std::vector<impl::MetricSums> m_metrics; ///< of the last steps
   std::int64_t m_step = 0, m_launched = 0; ///< steps done, and those that are under way
-
-  /// The launches of one step; the same for every step.
-  void launch_step() const
-  {
-    int const batch = m_options.batch_size;
-    auto const* const current = m_queue.current();
-    kernels::DropoutKey const draws{m_options.seed, 0, 0, current};
-    m_maker.make(m_data.train, m_options.augment, m_options.seed, 0, m_data.identity.buffer(), 0, batch,
-                 m_network.images(batch, true), current);
-    m_network.forward(batch, true, draws);
-    m_network.loss(batch, true, m_maker.labels(batch), m_maker.targets(batch), m_options.label_smoothing, m_top_k,
-                   m_queue.sums());
-    m_network.backward(batch, draws);
-    m_network.update(m_options.optimiser, 0, 1, &current->rates);
-    m_queue.finish_step();
-  }
 };
 
 template <class ExecSpace>
