@@ -6,6 +6,7 @@
 #include "ensemble.hpp"
 #include "ensemble_library.hpp"
 #include "serving_contest.hpp"
+#include "serving_timeline.hpp"
 
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/number.hpp>
@@ -26,7 +27,7 @@ using namespace ensemble;
 
 constexpr char const* examples =
     "  nasturtium ensemble bench runs/library\n"
-    "  nasturtium ensemble bench runs/library --samples 20000 --rounds 20 --csv serving.csv";
+    "  nasturtium ensemble bench runs/library --samples 20000 --rounds 20 --csv serving.csv --timeline serving.svg";
 
 /// The largest difference between two ways to serve.
 double largest_difference(std::vector<float> const& left, std::vector<float> const& right)
@@ -41,7 +42,7 @@ double largest_difference(std::vector<float> const& left, std::vector<float> con
 
 int ensemble_bench(Invocation const& call)
 {
-  std::string folder, csv, data_dir;
+  std::string folder, csv, timeline, data_dir;
   int samples = 32768, rounds = 7;
   bool as_json = false;
   VerbParser parser("ensemble bench", "Measures a deployment against simpler ways to serve the same ensemble.",
@@ -55,6 +56,8 @@ int ensemble_bench(Invocation const& call)
       ->type_name("N");
   app.add_option("--rounds", rounds, "All ways in turns, so many times")->capture_default_str()->type_name("N");
   app.add_option("--csv", csv, "Write the table as CSV")->type_name("FILE");
+  app.add_option("--timeline", timeline, "Draw which cell worked on which segment, and when: a Gantt chart (SVG)")
+      ->type_name("FILE");
   app.add_option("--data-dir", data_dir, "Folder to look for the data set first")->type_name("DIR");
   app.add_flag("--json", as_json, "Print the table as JSON on stdout");
   if (!parser.parse(call)) return exit_success;
@@ -91,6 +94,11 @@ int ensemble_bench(Invocation const& call)
           .predict(images.view());
   auto const table = serving_table(contenders);
   if (!csv.empty()) write_file(csv, table.csv());
+  if (!timeline.empty()) {
+    auto const spans = serving_timeline(models, deployment.devices, deployment.plan, deployment.moments,
+                                        deployment.segment_size, images.view());
+    write_file(timeline, to_svg(timeline_plot(spans, "The plan at work"), true));
+  }
   if (as_json) {
     json::Object object;
     object["table"] = to_json(table);

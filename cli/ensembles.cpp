@@ -5,6 +5,7 @@
 #include "ensembles.hpp"
 
 #include "serving_contest.hpp"
+#include "serving_timeline.hpp"
 
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/number.hpp>
@@ -202,6 +203,8 @@ bool serve(EnsemblesCell& cell, std::string const& path, EnsemblesPlan const& pl
       table->add_row(std::move(cells));
     }
     cell.matrix = matrix_table(answer.plans.front());
+    cell.timeline = serving_timeline(models, devices, contenders.front().plan, moments, contenders.front().segment_size,
+                                     images.view());
     progress.advance();
   }
   cell.serving = table;
@@ -219,6 +222,7 @@ bool serve_once(EnsemblesCell& cell, std::string const& folder, EnsemblesPlan co
     json::check_format(reader, "nasturtium-serving", 1);
     cell.serving = parse_table(reader.value("serving"), file);
     cell.matrix = parse_table(reader.value("matrix"), file);
+    if (reader.has("timeline")) cell.timeline = parse_table(reader.value("timeline"), file);
     reader.finish();
     return true;
   }
@@ -229,6 +233,7 @@ bool serve_once(EnsemblesCell& cell, std::string const& folder, EnsemblesPlan co
   object["version"] = 1;
   object["serving"] = to_json(*cell.serving);
   object["matrix"] = to_json(*cell.matrix);
+  object["timeline"] = to_json(*cell.timeline);
   write_file(file, json::pretty(object));
   return true;
 }

@@ -72,6 +72,7 @@ struct EnsemblesCell
   std::string deep;                   ///< library of the deep ensemble; empty: none
   std::optional<Table> serving;       ///< rates, predictions, latencies
   std::optional<Table> matrix;        ///< the plan of the largest ensemble that was served
+  std::optional<Table> timeline;      ///< of that plan (serving_timeline.hpp); older folders have none
 };
 
 /// Runs what is left of the plan in `plan.out`; nothing where Ctrl-C ended it. Throws Error where no data set is there.

@@ -3,6 +3,7 @@
 //
 // What came out of the ensemble experiment, from its folders alone.
 #include "ensembles.hpp"
+#include "serving_timeline.hpp"
 
 #include <nasturtium/core/number.hpp>
 #include <nasturtium/core/statistics.hpp>
@@ -671,6 +672,11 @@ ReportDocument ensembles_report(std::vector<EnsemblesCell> const& cells, Ensembl
       if (cell.matrix) {
         report.paragraph(concat(cell.name, ": batch sizes of the best plan of the last of them, by device."));
         report.table("plan-matrix-" + cell.name, *cell.matrix, Shown::page);
+        if (cell.timeline) {
+          report.plot("timeline-" + cell.name, timeline_plot(*cell.timeline, concat(cell.name, ": the plan at work")),
+                      "Which cell works on which segment, in the middle of a request.");
+          report.table("timeline-" + cell.name, *cell.timeline, Shown::files);
+        }
       }
   }
   report.provenance(provenance);

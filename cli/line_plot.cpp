@@ -201,6 +201,7 @@ std::vector<double> log_ticks(double low, double high)
 
 std::string to_svg(LinePlot const& plot, bool standalone)
 {
+  bool const in_rows = !plot.rows.empty();
   double const infinity = std::numeric_limits<double>::infinity();
   double x_low = infinity, x_high = -infinity, y_low = infinity, y_high = -infinity;
   auto const drawn = [&](std::pair<double, double> const& point) {
@@ -216,7 +217,8 @@ std::string to_svg(LinePlot const& plot, bool standalone)
         y_low = std::min(y_low, point.second);
         y_high = std::max(y_high, point.second);
       }
-    if (!series.secondary && !series.scatter) widest_label = std::max(widest_label, text_width(series.name, 14));
+    if (!series.secondary && !series.scatter && !series.bars)
+      widest_label = std::max(widest_label, text_width(series.name, 14));
   }
   bool const empty = !(x_low <= x_high);
   if (empty) {
@@ -232,12 +234,17 @@ std::string to_svg(LinePlot const& plot, bool standalone)
   double const x_first = plot.log_x && x_high > x_low ? x_low : x_ticks.front();
   double const x_last = x_high > x_low ? x_high : x_ticks.back();
 
-  Box const box{66, plot.width - 22 - widest_label, 74, plot.height - 54.0};
+  double widest_row = 0;
+  for (auto const& row : plot.rows)
+    widest_row = std::max(widest_row, text_width(row, 13));
+  Box const box{in_rows ? 25 + widest_row : 66, plot.width - 22 - widest_label, 74, plot.height - 54.0};
+  double const row_height = in_rows ? (box.bottom - box.top) / static_cast<double>(plot.rows.size()) : 0;
   auto const share = [](double value, double first, double last, bool log) {
     return log ? std::log(value / first) / std::log(last / first) : (value - first) / (last - first);
   };
   auto const to_x = [&](double x) { return box.left + share(x, x_first, x_last, plot.log_x) * (box.right - box.left); };
   auto const to_y = [&](double y) {
+    if (in_rows) return box.top + (y + 0.5) * row_height;
     return box.bottom - share(y, y_ticks.front(), y_ticks.back(), plot.log_y) * (box.bottom - box.top);
   };
 
@@ -259,8 +266,15 @@ std::string to_svg(LinePlot const& plot, bool standalone)
   out << "<text class=\"title\" x=\"16\" y=\"28\">" << escape_markup(plot.title) << "</text>\n"
       << "<text x=\"16\" y=\"49\">" << escape_markup(plot.subtitle) << "</text>\n";
 
+  for (std::size_t row = 0; row < plot.rows.size(); ++row) {
+    double const y = to_y(static_cast<double>(row));
+    out << "<path class=\"grid\" d=\"M" << px(box.left) << ' ' << px(y - row_height / 2) << 'H' << px(box.right)
+        << "\"/><text x=\"" << px(box.left - 9) << "\" y=\"" << px(y + 4.5) << "\" text-anchor=\"end\">"
+        << escape_markup(plot.rows[row]) << "</text>\n";
+  }
   int const y_decimals = decimals_of(y_ticks[1] - y_ticks[0]);
   for (double const tick : y_ticks) {
+    if (in_rows) break;
     out << "<path class=\"grid\" d=\"M" << px(box.left) << ' ' << px(to_y(tick)) << 'H' << px(box.right) << "\"/>"
         << "<text x=\"" << px(box.left - 9) << "\" y=\"" << px(to_y(tick) + 4.5) << "\" text-anchor=\"end\">"
         << fixed(tick, plot.log_y ? decimals_of(tick) : y_decimals) << "</text>\n";
@@ -275,9 +289,10 @@ std::string to_svg(LinePlot const& plot, bool standalone)
         << fixed(tick, plot.log_x ? decimals_of(tick) : x_decimals) << "</text>\n";
   }
   out << "<text x=\"" << px((box.left + box.right) / 2) << "\" y=\"" << px(plot.height - 12.0)
-      << "\" text-anchor=\"middle\">" << escape_markup(plot.x_label) << "</text>\n<text transform=\"translate(18 "
-      << px((box.top + box.bottom) / 2) << ") rotate(-90)\" text-anchor=\"middle\">" << escape_markup(plot.y_label)
-      << "</text>\n";
+      << "\" text-anchor=\"middle\">" << escape_markup(plot.x_label) << "</text>\n";
+  if (!in_rows)
+    out << "<text transform=\"translate(18 " << px((box.top + box.bottom) / 2)
+        << ") rotate(-90)\" text-anchor=\"middle\">" << escape_markup(plot.y_label) << "</text>\n";
 
   // Thin lines first, so that the main ones lie on top.
   std::vector<Label> labels;
@@ -289,6 +304,15 @@ std::string to_svg(LinePlot const& plot, bool standalone)
       for (auto const& point : series.points)
         if (drawn(point)) points.emplace_back(to_x(point.first), to_y(point.second));
       if (points.empty()) continue;
+      if (series.bars) {
+        double const height = std::min(0.7 * row_height, 26.0);
+        for (std::size_t i = 0; i + 1 < points.size(); i += 2)
+          out << "<rect class=\"mark m" << group << "\" x=\"" << px(points[i].first) << "\" y=\""
+              << px(points[i].second - height / 2) << "\" width=\""
+              << px(std::max(0.5, points[i + 1].first - points[i].first)) << "\" height=\"" << px(height)
+              << (secondary ? "\" opacity=\".45\"/>\n" : "\"/>\n");
+        continue;
+      }
       if (points.size() > 1 && !series.scatter) {
         out << "<path class=\"line g" << group << (secondary ? " thin" : "") << "\" d=\"";
         for (std::size_t i = 0; i < points.size(); ++i)

@@ -18,6 +18,7 @@ struct Series
   int group = 0;
   bool secondary = false; ///< thin, dashed and without a label of its own
   bool scatter = false;   ///< markers without a line and without a label, in any order of x
+  bool bars = false; ///< with LinePlot::rows: points in pairs (from, row), (to, row), in any order; without a label
 };
 
 struct LinePlot
@@ -30,6 +31,7 @@ struct LinePlot
   std::vector<Series> series;
   int width = 760, height = 440;
   bool log_x = false, log_y = false; ///< logarithmic axes; points that are not > 0 there are left out
+  std::vector<std::string> rows{};   ///< in place of the y axis: names of y = 0, 1, ..., from the top
 };
 
 /// The plot as one <svg> element; `standalone` adds the XML head that a file of its own needs.

@@ -28,6 +28,7 @@ json::Value to_json(LinePlot const& plot)
       points.emplace_back(json::Array{x, y});
     json::Object object{{"name", line.name}, {"group", line.group}, {"secondary", line.secondary}};
     if (line.scatter) object["scatter"] = true;
+    if (line.bars) object["bars"] = true;
     object["points"] = std::move(points);
     series.emplace_back(std::move(object));
   }
@@ -36,6 +37,7 @@ json::Value to_json(LinePlot const& plot)
                       {"width", plot.width},     {"height", plot.height}};
   if (plot.log_x) object["log_x"] = true;
   if (plot.log_y) object["log_y"] = true;
+  if (!plot.rows.empty()) object["rows"] = json::Array(plot.rows.begin(), plot.rows.end());
   object["series"] = std::move(series);
   return object;
 }
@@ -54,6 +56,9 @@ LinePlot parse_plot(json::Value const& value, std::string const& source)
   plot.height = static_cast<int>(reader.integer("height", 100, 10000));
   plot.log_x = reader.boolean("log_x", false);
   plot.log_y = reader.boolean("log_y", false);
+  if (reader.has("rows"))
+    for (auto const& row : reader.array("rows"))
+      plot.rows.push_back(json::to_string(row, reader.what("rows")));
   for (auto const& item : reader.array("series")) {
     json::Reader line(item, concat(source, ": series[", plot.series.size(), "]"));
     Series series;
@@ -61,6 +66,7 @@ LinePlot parse_plot(json::Value const& value, std::string const& source)
     series.group = static_cast<int>(line.integer("group", 0, 1000));
     series.secondary = line.boolean("secondary");
     series.scatter = line.boolean("scatter", false);
+    series.bars = line.boolean("bars", false);
     std::string const where = line.what("points");
     for (auto const& point : line.array("points")) {
       auto const& pair = json::to_array(point, where);

@@ -3,6 +3,7 @@
 //
 // nasturtium reproduce: the papers' experiments, one of them or all.
 #include "reproduce.hpp"
+#include "penguin.hpp"
 
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/number.hpp>
@@ -102,7 +103,8 @@ int reproduce_all(Invocation const& call)
   it.add_to(parser.app());
   if (!parser.parse(call)) return exit_success;
   catch_interrupts();
-  it.trainer(); // a backend that is not there is told now
+  it.trainer();           // a backend that is not there is told now
+  penguin_plan(it.scale); // and so is a scale
   std::string const out = it.out();
   auto const passed = without(call.arguments, {"--out"}, false);
   bool const dry_run = std::count(passed.begin(), passed.end(), "--dry-run") > 0;

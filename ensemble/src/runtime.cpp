@@ -103,6 +103,9 @@ public:
       m_failed = false;
       m_statistics.latencies.clear();
       m_statistics.latencies.reserve(static_cast<std::size_t>(segments));
+      m_statistics.spans.clear();
+      if (m_options.trace) m_statistics.spans.reserve(static_cast<std::size_t>(segments) * m_ensemble.models.size());
+      m_request_begun = m_clock.seconds();
     }
     std::exception_ptr sink_error;
     std::int64_t begun = 0, released = 0;
@@ -168,6 +171,7 @@ private:
   std::size_t m_ready = 0;  ///< threads that are up, or have failed to be
   std::int64_t m_items = 0; ///< pieces of work queued or at work
   bool m_closed = false;
+  double m_request_begun = 0; ///< seconds on the clock
   std::string m_reason;
   std::atomic<bool> m_failed{false}; ///< written under the mutex
   ServingStatistics m_statistics;
@@ -253,6 +257,7 @@ private:
     while (auto const segment = queue.pop()) {
       bool const dropped = m_failed;
       bool complete = false;
+      double const begun = m_clock.seconds();
       if (!dropped) {
         try {
           complete = work_on(slot_of(*segment), cell, *session, logits.get());
@@ -264,6 +269,10 @@ private:
       }
       std::lock_guard const lock(m_mutex);
       if (!dropped) ++m_statistics.device_segments[cell.device];
+      if (!dropped && m_options.trace) {
+        m_statistics.spans.push_back(
+            {cell.device, cell.model, *segment, begun - m_request_begun, m_clock.seconds() - m_request_begun});
+      }
       if (complete) slot_of(*segment).done = true;
       --m_items;
       if (complete || m_items == 0) m_changed.notify_all();

@@ -5,6 +5,7 @@
 #include "process.hpp"
 
 #include <nasturtium/core/csv.hpp>
+#include <nasturtium/core/file.hpp>
 #include <nasturtium/core/json.hpp>
 #include <nasturtium/ensemble/deployment.hpp>
 #include <nasturtium/ensemble/front_report.hpp>
@@ -131,7 +132,7 @@ TEST_CASE("ensemble search: every network that a search pauses is in its library
     CHECK(ensemble::load_models(deployment).size() == deployment.members.size());
 
     auto const bench = run({"ensemble", "bench", folder / "run", "--samples", "300", "--rounds", "2", "--json", "--csv",
-                            folder / "serving.csv"});
+                            folder / "serving.csv", "--timeline", folder / "serving.svg"});
     INFO(bench.err);
     REQUIRE(bench.status == 0);
     auto const said = parsed(bench.out);
@@ -144,6 +145,7 @@ TEST_CASE("ensemble search: every network that a search pauses is in its library
       CHECK(table.number(table.column("samples/s")) > 0);
     }
     CHECK(rows == 5);
+    CHECK(read_file(folder / "serving.svg").find("cells are at work") != std::string::npos);
 
     auto const again = run({"ensemble", "plan", folder / "run", "--take", "best", "--samples", "0", "--profile",
                             folder / "run/profile.json", "--out", folder / "again", "--json"});

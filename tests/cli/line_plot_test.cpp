@@ -2,6 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "line_plot.hpp"
 #include "page.hpp"
+#include "serving_timeline.hpp"
+
+#include <nasturtium/core/error.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -133,6 +136,72 @@ TEST_CASE("a plot with logarithmic axes and marks alone")
     path >> letter >> x[i] >> y[i];
   CHECK(std::abs(x[1] - 0.5 * (x[0] + x[2])) < 0.11);
   CHECK(std::abs(y[1] - 0.5 * (y[0] + y[2])) < 0.11);
+}
+
+TEST_CASE("bars lie in rows with names, in place of a y axis")
+{
+  LinePlot plot;
+  plot.title = "bars";
+  plot.rows = {"upper <1>", "lower"};
+  plot.series = {{"faint", {{0, 0}, {2, 0}, {1, 1}, {4, 1}}, 0, true}, {"dark", {{2, 0}, {4, 0}}, 1}};
+  for (auto& series : plot.series)
+    series.bars = true;
+  std::string const svg = to_svg(plot, true);
+  CHECK(well_formed(svg));
+  CHECK(svg.find(">upper &lt;1&gt;</text>") != std::string::npos);
+  CHECK(svg.find(">dark</text>") == std::string::npos);
+  CHECK(svg.find("rotate") == std::string::npos);
+  struct Bar
+  {
+    double x, y, width, height;
+  };
+  std::vector<Bar> bars;
+  for (auto at = svg.find("<rect class=\"mark"); at != std::string::npos; at = svg.find("<rect class=\"mark", at + 1)) {
+    auto const number = [&](std::string const& name) {
+      auto const place = svg.find(" " + name + "=\"", at);
+      return std::stod(svg.substr(place + name.size() + 3));
+    };
+    bars.push_back({number("x"), number("y"), number("width"), number("height")});
+  }
+  REQUIRE(bars.size() == 3); // faint ones first
+  CHECK(bars[0].y == bars[2].y);
+  CHECK(bars[1].y > bars[0].y + bars[0].height);
+  CHECK(std::abs(bars[0].x + bars[0].width - bars[2].x) < 0.2);
+  CHECK(std::abs(bars[0].width - bars[2].width) < 0.2);
+  CHECK(std::abs(bars[1].width - 1.5 * bars[0].width) < 0.2);
+}
+
+TEST_CASE("a timeline shows the middle of a request, a row a cell")
+{
+  using namespace nasturtium::ensemble;
+  // Two cells, 20 segments, each cell with every one: the second cell is at work half of the time.
+  std::vector<SegmentSpan> spans;
+  for (int segment = 0; segment < 20; ++segment) {
+    spans.push_back({0, 0, segment, 0.01 * segment, 0.01 * (segment + 1)});
+    spans.push_back({1, 1, segment, 0.01 * segment, 0.01 * segment + 0.005});
+  }
+  std::vector<ServedModel> models(2);
+  models[0].name = "m0";
+  models[1].name = "m1";
+  std::vector<ServingDevice> devices(2);
+  devices[0].name = "a";
+  devices[1].name = "b";
+  Plan plan;
+  plan.devices = {"b", "a"}; // in another order than the server's
+  plan.models = {"m0", "m1"};
+  plan.allocation = Allocation(2, 2);
+  plan.allocation.at(1, 0) = 8;
+  plan.allocation.at(0, 1) = 32;
+  auto const table = serving_timeline(spans, models, devices, plan, 4);
+  REQUIRE(table.row_count() == 8); // segments 8 to 11
+  CHECK(table.rows_of_text().front() == std::vector<std::string>{"a", "m0", "8", "8", "0.000", "10.000"});
+  CHECK(table.rows_of_text().back() == std::vector<std::string>{"b", "m1", "32", "11", "30.000", "35.000"});
+  auto const plot = timeline_plot(table, "t");
+  CHECK(plot.rows == std::vector<std::string>{"a: m0, batch 8", "b: m1, batch 32"});
+  CHECK(plot.subtitle.find("75 %") != std::string::npos);
+  CHECK(well_formed(to_svg(plot, true)));
+  CHECK(serving_timeline(spans, models, devices, plan, 100).row_count() == 40); // fewer than asked for
+  CHECK_THROWS_AS(serving_timeline({}, models, devices, plan), nasturtium::Error);
 }
 
 TEST_CASE("labels at line ends do not cover each other")

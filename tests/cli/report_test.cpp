@@ -34,6 +34,12 @@ ReportDocument example()
   plot.series = {{"one", {{1, 0.1}, {2, std::numeric_limits<double>::infinity()}, {3, 0.3}}, 0, false},
                  {"two", {{1, 0.2}, {3, 0.1}}, 1, true}};
   document.plot("curve", std::move(plot), "A caption.");
+  LinePlot bars;
+  bars.title = "Bars";
+  bars.rows = {"one", "two"};
+  bars.series = {{"work", {{0, 0}, {1, 0}, {1, 1}, {3, 1}}}};
+  bars.series.front().bars = true;
+  document.plot("bars", std::move(bars), "Another caption.");
   Provenance provenance;
   provenance.version = "0";
   provenance.command_line = "nasturtium reproduce trial";

@@ -214,6 +214,35 @@ TEST_CASE("one transfer for each device and segment", "[runtime]")
   CHECK(statistics.device_segments == std::vector<std::int64_t>{10, 5});
 }
 
+TEST_CASE("a trace holds every member's work on every segment, one after another in each cell", "[runtime]")
+{
+  EnsembleServer untraced(members(), devices(), wide_plan(), moments(), {.segment_size = 40});
+  untraced.predict(images(100));
+  CHECK(untraced.statistics().spans.empty());
+  for (bool const fixed : {false, true}) {
+    EnsembleServer server(members(), devices(), wide_plan(), moments(),
+                          {.segment_size = 40, .fixed_order = fixed, .trace = true});
+    for (int request = 0; request < 2; ++request) {
+      server.predict(images(395));
+      auto const statistics = server.statistics();
+      auto const& spans = statistics.spans;
+      REQUIRE(spans.size() == std::size_t{3} * 10); // of this request alone
+      std::set<std::pair<int, std::int64_t>> seen;
+      std::vector<double> cell_ended(std::size_t{2} * 3, 0);
+      for (auto const& span : spans) {
+        seen.emplace(span.model, span.segment);
+        CHECK(wide_plan().allocation.at(span.device, span.model) > 0);
+        auto& ended = cell_ended[static_cast<std::size_t>(3 * span.device + span.model)];
+        CHECK(span.begun >= ended);
+        CHECK(span.ended >= span.begun);
+        ended = span.ended;
+      }
+      CHECK(seen.size() == spans.size());
+      CHECK(std::all_of(seen.begin(), seen.end(), [](auto const& it) { return it.second >= 0 && it.second < 10; }));
+    }
+  }
+}
+
 TEST_CASE("a member that fails fails the request with its reason, and the next one is served", "[runtime]")
 {
   for (bool const fixed : {false, true}) {

@@ -42,8 +42,17 @@ struct ServingOptions
   int segment_size = 128;   ///< samples; raised to the largest batch of the plan
   int window = 0;           ///< segments between the last result given out and the newest begun; 0: max(4, 2 * cells)
   bool fixed_order = false; ///< bits that depend on nothing but models, plan and samples
+  bool trace = false;       ///< keep who worked on what and when, for ServingStatistics::spans
   /// Called by the thread of a cell before it works on a segment; what it throws fails the request. For tests.
   std::function<void(std::string const& model, std::string const& device, std::int64_t segment)> before_segment{};
+};
+
+/// A cell at work on a segment.
+struct SegmentSpan
+{
+  int device, model;    ///< the cell: places among the devices and the models that the server was given
+  std::int64_t segment; ///< of the request
+  double begun, ended;  ///< seconds since the request came
 };
 
 struct ServingStatistics
@@ -53,6 +62,7 @@ struct ServingStatistics
   std::vector<std::int64_t> device_transfers; ///< per device: segment sums read from it
   std::vector<std::int64_t> device_segments;  ///< per device: segments that a cell of it has worked on
   std::vector<double> latencies;              ///< of the last request: seconds of each segment from begun to given out
+  std::vector<SegmentSpan> spans;             ///< of the last request, in the order they ended; with `trace`
 };
 
 /// Gets the predictions of samples [first, first + probabilities.size() / classes), one row each. Called in order, by
