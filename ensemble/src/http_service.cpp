@@ -281,7 +281,8 @@ private:
       response.status = 500;
       response.set_content(error_body(message), json_type);
     });
-    m_http.set_logger([this](Request const&, Response const& response) {
+    // Before the answer is written: who has it finds it counted. A logger would come after that.
+    m_http.set_post_routing_handler([this](Request const&, Response const& response) {
       std::lock_guard const lock(m_mutex);
       ++m_answers[response.status];
     });
