@@ -145,7 +145,7 @@ int run(int argc, char** argv)
   std::cerr << "gain of 1 to 4 active cells:";
   for (double const gain : problem.classes[0].gain)
     std::cerr << ' ' << fixed(gain, 3);
-  std::cerr << "\n\n" << matrix_text(contenders[0].plan) << '\n';
+  std::cerr << "\n\n" << matrix_table(contenders[0].plan).text() << '\n';
   auto const bytes = random_bytes(static_cast<std::size_t>(arguments.samples) *
                                   static_cast<std::size_t>(models[0].architecture.input.size()));
   cli::run_contest(contenders, models, devices, {}, {bytes, {}}, arguments.rounds);

@@ -107,7 +107,7 @@ int ensemble_bench(Invocation const& call)
     std::cout << json::pretty(object);
     return exit_success;
   }
-  std::cout << matrix_text(deployment.plan) << '\n'
+  std::cout << matrix_table(deployment.plan).text() << '\n'
             << table.text()
             << "\nfluid, segments: samples/s that the simulators promise; error: of the second; achieved: of the "
                "first;\nratio: to the best of the other baselines; latencies are those of segments.\n"

@@ -211,7 +211,7 @@ int ensemble_plan(Invocation const& call)
     std::cout << json::pretty(json::parse_file(file("deployment.json")));
     return exit_success;
   }
-  std::cout << matrix_text(deployment.plan) << '\n'
+  std::cout << matrix_table(deployment.plan).text() << '\n'
             << serving_table(tried).text() << '\n'
             << (answer.exact ? "Every matrix was tried" : "Found by local search") << " (" << grouped(answer.scored)
             << " plans scored)"

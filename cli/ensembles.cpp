@@ -149,21 +149,6 @@ std::vector<std::size_t> entries_to_serve(FrontReport const& front, int count)
   return chosen;
 }
 
-Table matrix_table(Plan const& plan)
-{
-  std::vector<Column> columns{{"device"}};
-  for (auto const& model : plan.models)
-    columns.push_back({model});
-  Table table(columns);
-  for (int d = 0; d < plan.allocation.devices; ++d) {
-    std::vector<Cell> row{plan.devices[static_cast<std::size_t>(d)]};
-    for (int m = 0; m < plan.allocation.models; ++m)
-      row.push_back(plan.allocation.at(d, m) > 0 ? Cell(std::int64_t{plan.allocation.at(d, m)}) : Cell());
-    table.add_row(std::move(row));
-  }
-  return table;
-}
-
 /// Plans some ensembles of a library and measures them against the baselines. False where Ctrl-C ended it.
 bool serve(EnsemblesCell& cell, std::string const& path, EnsemblesPlan const& plan, datasets::Dataset const& dataset,
            nn::TrainerOptions const& trainer)

@@ -9,7 +9,6 @@
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/core/json.hpp>
 #include <nasturtium/core/number.hpp>
-#include <nasturtium/core/table.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -160,7 +159,7 @@ Plan parse_plan(std::string const& text, std::string const& source)
   return plan;
 }
 
-std::string matrix_text(Plan const& plan)
+Table matrix_table(Plan const& plan)
 {
   std::vector<Column> columns{{"device"}};
   for (auto const& model : plan.models)
@@ -169,10 +168,10 @@ std::string matrix_text(Plan const& plan)
   for (int d = 0; d < plan.allocation.devices; ++d) {
     std::vector<Cell> row{plan.devices[d]};
     for (int m = 0; m < plan.allocation.models; ++m)
-      row.emplace_back(std::int64_t{plan.allocation.at(d, m)});
+      row.push_back(plan.allocation.at(d, m) > 0 ? Cell(std::int64_t{plan.allocation.at(d, m)}) : Cell());
     table.add_row(std::move(row));
   }
-  return table.text();
+  return table;
 }
 
 } // namespace nasturtium::ensemble

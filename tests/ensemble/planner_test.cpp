@@ -418,10 +418,10 @@ TEST_CASE("a plan and a profile come back from their files", "[planner]")
 TEST_CASE("a plan as text", "[planner]")
 {
   auto const plan = make_plan(simple_problem({1, 0.5}, 2), matrix({{1, 1}, {0, 1}}));
-  CHECK(matrix_text(plan) == "device   m0  m1\n"
-                             "-------  --  --\n"
-                             "device0   1   1\n"
-                             "device1   0   1\n");
+  CHECK(matrix_table(plan).text() == "device   m0  m1\n"
+                                     "-------  --  --\n"
+                                     "device0   1   1\n"
+                                     "device1       1\n");
 }
 
 TEST_CASE("errors of plan and profile files name file and field", "[planner]")

@@ -142,7 +142,7 @@ TEST_CASE("a served ensemble is the weighted mean of its members' softmaxes", "[
 TEST_CASE("fixed order has the bits of the sequential reference", "[runtime]")
 {
   for (auto const& plan : {wide_plan(), plan_of({{8, 8, 8}, {0, 0, 0}}), plan_of({{0, 0, 5}, {64, 1, 0}})}) {
-    INFO(matrix_text(plan));
+    INFO(matrix_table(plan).text());
     SequentialEnsemble reference(members(), devices(), plan, moments(), 64);
     EnsembleServer server(members(), devices(), plan, moments(), {.segment_size = 64, .fixed_order = true});
     EnsembleServer loose(members(), devices(), plan, moments(), {.segment_size = 64});

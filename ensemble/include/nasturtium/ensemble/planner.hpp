@@ -7,6 +7,8 @@
 // Formats: docs/ensembles-serving.md.
 #pragma once
 
+#include <nasturtium/core/table.hpp>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -130,8 +132,8 @@ Plan make_plan(PlanningProblem const& problem, Allocation const& allocation, int
 std::string to_json(Plan const& plan);
 Plan parse_plan(std::string const& json, std::string const& source);
 
-/// The matrix for people: a row per device, a column per model.
-std::string matrix_text(Plan const& plan);
+/// The matrix for people: a row per device, a column per model; where a device does not run a model the cell is empty.
+Table matrix_table(Plan const& plan);
 
 enum class PlanningMethod {
   automatic, ///< exact where it fits, else local
