@@ -7,7 +7,7 @@ usage: summary.py OUT_DIR
 Training: candidates per hour = 3600 / (10 epochs x images / images per second), with 60,000 images of 28 x 28 and 50,000 else;
 ours / theirs at the same network, batch, number of models and arithmetic (steps-MATH.json, peer-steps.csv). Kernels: cuDNN's and
 cuBLAS' time / ours of the same shape, pass, batch and arithmetic (kernels-MATH.json, peers.csv), in both of many calls that
-are queued and waited for together. Peak: the largest rate that cuBLAS reached in peers.csv in that arithmetic.
+are queued and waited for together. Tiles: the plan's shape of tiles beside the others in one run (tiles-MATH.json). Peak: the largest rate that cuBLAS reached in peers.csv in that arithmetic.
 In bf16 and tf32 our tensors in memory are float32; PyTorch's are bf16 in bf16.
 """
 
@@ -19,8 +19,8 @@ import sys
 import xml.etree.ElementTree as tree
 from pathlib import Path
 
-PARTS = ("context", "build", "tests", "determinism", "policies", "memory-limit", "sanitizer", "kernels", "memory", "steps", "peers",
-         "peer-steps", "parity", "search")
+PARTS = ("context", "build", "tests", "determinism", "policies", "memory-limit", "sanitizer", "kernels", "memory", "tiles", "steps",
+         "peers", "peer-steps", "parity", "search")
 CLASSES = {"mlp": "mlp", "lenet": "small", "cnn2": "small", "vgg32": "medium", "resnet20": "medium", "odd": "medium"}
 IMAGES = {"mlp": 60000, "lenet": 60000, "cnn2": 60000}
 EPOCHS = 10
@@ -55,7 +55,7 @@ def benchmarks(out: Path) -> list[Row]:
     rows: list[Row] = []
     for path in sorted(out.glob("*-*.json")):
         kind, _, math = path.stem.rpartition("-")
-        if kind not in ("kernels", "memory", "steps"):
+        if kind not in ("kernels", "memory", "steps", "tiles"):
             continue
         try:
             runs = json.loads(path.read_text())["benchmarks"]
@@ -202,6 +202,29 @@ def kernels_table(ratios: list[Row], peers: list[dict[str, str]]) -> list[str]:
     return lines
 
 
+def tiles_table(rows: list[Row]) -> list[str]:
+    """What a measured choice of tiles would gain over the plan's."""
+    times: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        if row["kind"] == "tiles":
+            shape, _, tiles = str(row["name"]).rpartition("/")
+            times.setdefault((str(row["math"]), shape), {})[tiles] = float(row["time"]) * US[str(row["unit"])]
+    lines: list[str] = []
+    for math in dict.fromkeys(math for math, _ in times):
+        gains = []
+        for (of, shape), by in times.items():
+            others = {tiles: time for tiles, time in by.items() if tiles != "tiles"}
+            if of == math and "tiles" in by and others:
+                best = min(others, key=lambda tiles: others[tiles])
+                gains.append((by["tiles"] / others[best], shape, best))
+        faster = sorted((gain for gain in gains if gain[0] >= 1.05), reverse=True)
+        possible = statistics.geometric_mean(max(1.0, gain) for gain, _, _ in gains) if gains else 1.0
+        lines.append(f"Tiles, {math}: another shape is 5 % faster than the plan's on {len(faster)} of {len(gains)}; the best of all would gain "
+                     f"{100 * (possible - 1):.1f} % in the mean")
+        lines += [f"    {gain:5.2f} x  {shape:44} {tiles}" for gain, shape, tiles in faster[:10]]
+    return [""] + lines if lines else []
+
+
 def write(path: Path, fields: tuple[str, ...], rows: list[Row]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fields, lineterminator="\n")
@@ -232,7 +255,7 @@ def main() -> int:
         print(f"PyTorch failed: {row['net']} batch {row['batch']} models {row['models']} {row['math']} {row['mode']}: {row['reason']}")
     if len(refused) > 10:
         print(f"PyTorch failed: {len(refused) - 10} more in {out / 'peer-steps.csv'}")
-    print("\n".join(kernels_table(ratios, kernels) + steps_table(ratios)))
+    print("\n".join(kernels_table(ratios, kernels) + tiles_table(rows) + steps_table(ratios)))
     return 0
 
 

@@ -50,7 +50,7 @@ class Run(Folder):
     def test_every_command_could_be_given(self) -> None:
         parts = self.commands("--data", str(self.out), "--max-autotune", "--batches", "64,128", "--models", "1,8")
         self.assertEqual(set(parts), {"context", "build", "tests", "determinism", "policies", "memory-limit", "parity", "steps", "peer-steps",
-                                      "kernels", "peers", "memory", "sanitizer", "search", "summary"})
+                                      "kernels", "peers", "memory", "tiles", "sanitizer", "search", "summary"})
         reference = documents.read_reference(ROOT / "docs/reference.md")
         programs = 0
         for part, commands in parts.items():
@@ -66,7 +66,12 @@ class Run(Folder):
                         self.assertIn(f'add_argument("{option}"', text, script)
         self.assertGreater(programs, 8)
         self.assertIn("--batch=64,128", parts["steps"][0])
-        self.assertIn("^(matmul/|[a-z]+/[^/]+/[a-z_]+/mb(32|64|128|512)/)", parts["kernels"][0][3])
+        filters = {part: re.compile(parts[part][0][3].removeprefix("--benchmark_filter=")) for part in ("kernels", "tiles")}
+        for name, told in {"conv/c04/forward/mb64/tiles": {"kernels", "tiles"}, "conv/c04/backward_data/mb512/tiles-wide": {"tiles"},
+                           "conv/c17/forward/mb64/direct": {"kernels"}, "conv/c04/forward/mb256/tiles": set(),
+                           "matmul/512x512x512/backward_weights/mb512/tiles": {"kernels", "tiles"},
+                           "matmul/4096x64x512/forward/mb4096/tiles-small": {"tiles"}}.items():
+            self.assertEqual({part for part, pattern in filters.items() if pattern.search(name + "/real_time")}, told, name)
 
     def test_every_policy_is_compared(self) -> None:
         text = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
@@ -203,6 +208,14 @@ class Summary(Folder):
         self.assertIn("Measured peak, tf32: 300,000 GFLOP/s (8192x8192x8192 forward)", text)
         self.assertIn("Under 50 % of cuDNN or cuBLAS: 1 of 3", text)
         self.assertRegex(text, r"40\.0 %  f01 +backward_data +batch +64 tf32 +10\.0 us, theirs +4\.0 us")
+
+    def test_tiles(self) -> None:
+        self.benchmarks("tiles-tf32.json", google("conv/c04/forward/mb64/tiles/real_time", 40.0), google("conv/c04/forward/mb64/tiles-wide/real_time", 20.0),
+                        google("conv/c04/forward/mb64/tiles-small/real_time", 30.0), google("conv/c05/forward/mb64/tiles/real_time", 10.0),
+                        google("conv/c05/forward/mb64/tiles-small/real_time", 11.0), google("conv/c06/forward/mb64/tiles/real_time", 10.0))
+        text = self.summary()
+        self.assertIn("another shape is 5 % faster than the plan's on 1 of 2; the best of all would gain 41.4 % in the mean", text)
+        self.assertRegex(text, r"2\.00 x  conv/c04/forward/mb64 +tiles-wide")
 
     def test_an_empty_folder_and_broken_files(self) -> None:
         self.assertIn("kernels      not run", self.summary())

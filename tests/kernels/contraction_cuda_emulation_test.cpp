@@ -104,7 +104,7 @@ struct Case
 };
 
 template <class Real, MathMode mode>
-int emulate(std::vector<Contraction<Real>> const& list)
+int emulate(std::vector<Contraction<Real>> const& list, std::optional<TileShape> tiles = {})
 {
   int launches = 0;
   bool all_idle = true;
@@ -116,13 +116,13 @@ int emulate(std::vector<Contraction<Real>> const& list)
   std::span<Contraction<Real> const> const span(list);
   switch (list.front().pass) {
   case Pass::forward:
-    run_list(EmulatedLaunch<Real, Pass::forward, mode>{&launches, &all_idle}, span, memory);
+    run_list(EmulatedLaunch<Real, Pass::forward, mode>{&launches, &all_idle}, span, memory, tiles);
     break;
   case Pass::backward_data:
-    run_list(EmulatedLaunch<Real, Pass::backward_data, mode>{&launches, &all_idle}, span, memory);
+    run_list(EmulatedLaunch<Real, Pass::backward_data, mode>{&launches, &all_idle}, span, memory, tiles);
     break;
   case Pass::backward_weights:
-    run_list(EmulatedLaunch<Real, Pass::backward_weights, mode>{&launches, &all_idle}, span, memory);
+    run_list(EmulatedLaunch<Real, Pass::backward_weights, mode>{&launches, &all_idle}, span, memory, tiles);
     break;
   }
   CHECK(all_idle);
@@ -330,6 +330,47 @@ TEST_CASE("CUDA contraction: every tile shape and slices come up and agree")
     CHECK(first_difference(tensor.c, expected.c) == -1);
     CHECK(first_difference(full.moment, tensor.moment) == -1);
   }
+}
+
+namespace {
+
+/// Rounding shows the order of sums: random values, compared to the last bit.
+template <class Real, MathMode mode>
+void check_tiles_change_nothing(Conv2dShape const& shape)
+{
+  INFO(text(shape));
+  for (Pass const pass : {Pass::forward, Pass::backward_data, Pass::backward_weights})
+    for (bool const moments : {false, true}) {
+      if (moments && pass != Pass::forward) continue;
+      Case<Real> const given(shape, pass, true, moments, 41, false);
+      Case<Real> planned = given;
+      emulate<Real, mode>({planned.contraction()});
+      for (TileShape const tiles : {TileShape::wide, TileShape::narrow, TileShape::small}) {
+        INFO("pass " << static_cast<int>(pass) << ", tiles " << static_cast<int>(tiles) << ", moments " << moments);
+        Case<Real> asked = given;
+        emulate<Real, mode>({asked.contraction()}, tiles);
+        CHECK(first_difference(asked.c, planned.c) == -1);
+        CHECK(first_difference(asked.moment, planned.moment) == -1);
+        CHECK(first_difference(asked.bias_grad, planned.bias_grad) == -1);
+      }
+    }
+}
+
+} // namespace
+
+TEST_CASE("CUDA contraction: no shape of the tiles changes a bit")
+{
+  // Vectors of channels and odd ones; slices; strides; groups.
+  for (auto const& shape : {conv(2, 12, 16, 72, 3, 1, 1), conv(3, 9, 5, 33, 3, 1, 1), conv(1, 17, 8, 40, 3, 2, 1),
+                            conv(2, 8, 32, 32, 3, 1, 1, 2), dense(2, 800, 12)}) {
+    check_tiles_change_nothing<float, MathMode::full>(shape);
+    check_tiles_change_nothing<float, MathMode::tf32>(shape);
+    check_tiles_change_nothing<double, MathMode::full>(shape);
+  }
+  check_tiles_change_nothing<float, MathMode::bf16>(conv(2, 12, 16, 72, 3, 1, 1));
+  CHECK(possible_tiles<float>(TileShape::wide, false) == TileShape::narrow);
+  CHECK(possible_tiles<double>(TileShape::wide, true) == TileShape::narrow);
+  CHECK(possible_tiles<float>(TileShape::wide, true) == TileShape::wide);
 }
 
 TEST_CASE("CUDA contraction: moments of what is written")

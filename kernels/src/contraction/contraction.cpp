@@ -60,6 +60,17 @@ bool accept_cuda(Layer, Pass pass, Conv2dShape const& shape)
 {
   return cuda::accepts_shape(pass, shape);
 }
+template <class Real, cuda::TileShape tiles>
+void run_tiles(Kokkos::Cuda const& exec, std::string const& label, Contraction<Real> const& problem,
+               Workspace<Kokkos::Cuda> workspace)
+{
+  cuda::contract<Real>(exec, label, std::span<Contraction<Real> const>(&problem, 1), workspace, tiles);
+}
+template <class Real, cuda::TileShape tiles>
+bool accept_tiles(Layer, Pass pass, Conv2dShape const& shape)
+{
+  return cuda::accepts_tiles<Real>(tiles, pass, shape);
+}
 #endif
 
 /// The ordered list of a space: the first that accepts a problem runs it.
@@ -80,7 +91,14 @@ constexpr auto implementation_list()
   }
 #ifdef KOKKOS_ENABLE_CUDA
   else if constexpr (std::is_same_v<ExecSpace, Kokkos::Cuda>) {
+    using cuda::TileShape;
     return std::array{Entry{"tiles", accept_cuda, cuda::workspace<Real>, run_cuda<Real>},
+                      Entry{"tiles-wide", accept_tiles<Real, TileShape::wide>, cuda::workspace<Real>,
+                            run_tiles<Real, TileShape::wide>},
+                      Entry{"tiles-narrow", accept_tiles<Real, TileShape::narrow>, cuda::workspace<Real>,
+                            run_tiles<Real, TileShape::narrow>},
+                      Entry{"tiles-small", accept_tiles<Real, TileShape::small>, cuda::workspace<Real>,
+                            run_tiles<Real, TileShape::small>},
                       Entry{"direct", accept_grouped, direct::workspace<Real>, direct::run<ExecSpace, Real>},
                       reference};
   }

@@ -12,13 +12,22 @@ namespace nasturtium::kernels::impl::cuda {
 
 template <class Real, MathMode mode>
 void launch(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
-            std::byte* workspace);
+            std::byte* workspace, std::optional<TileShape> tiles);
 
 bool accepts_shape(Pass pass, Conv2dShape const& s)
 {
   int const columns = (pass == Pass::backward_data ? s.in_channels : s.out_channels) / s.groups;
   return accepts(s) && (s.groups == 1 || columns >= 8);
 }
+
+template <class Real>
+bool accepts_tiles(TileShape tiles, Pass pass, Conv2dShape const& s)
+{
+  return accepts_shape(pass, s) && s.batch > 0 && possible_tiles<Real>(tiles, true) == tiles &&
+         pass_plan<Real>(pass, s, false).shape != tiles;
+}
+template bool accepts_tiles<float>(TileShape, Pass, Conv2dShape const&);
+template bool accepts_tiles<double>(TileShape, Pass, Conv2dShape const&);
 
 template <class Real>
 std::size_t workspace(Pass pass, Conv2dShape const& shape)
@@ -30,22 +39,22 @@ template std::size_t workspace<double>(Pass, Conv2dShape const&);
 
 template <>
 void contract(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<double> const> list,
-              Buffer<Kokkos::Cuda, std::byte> workspace)
+              Buffer<Kokkos::Cuda, std::byte> workspace, std::optional<TileShape> tiles)
 {
-  launch<double, MathMode::full>(exec, label + "[double]", list, workspace.data());
+  launch<double, MathMode::full>(exec, label + "[double]", list, workspace.data(), tiles);
 }
 
 template <>
 void contract(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<float> const> list,
-              Buffer<Kokkos::Cuda, std::byte> workspace)
+              Buffer<Kokkos::Cuda, std::byte> workspace, std::optional<TileShape> tiles)
 {
   switch (math_mode()) {
   case MathMode::full:
-    return launch<float, MathMode::full>(exec, label + "[float32]", list, workspace.data());
+    return launch<float, MathMode::full>(exec, label + "[float32]", list, workspace.data(), tiles);
   case MathMode::tf32:
-    return launch<float, MathMode::tf32>(exec, label + "[tf32]", list, workspace.data());
+    return launch<float, MathMode::tf32>(exec, label + "[tf32]", list, workspace.data(), tiles);
   case MathMode::bf16:
-    return launch<float, MathMode::bf16>(exec, label + "[bf16]", list, workspace.data());
+    return launch<float, MathMode::bf16>(exec, label + "[bf16]", list, workspace.data(), tiles);
   }
 }
 

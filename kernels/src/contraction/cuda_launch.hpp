@@ -168,16 +168,16 @@ private:
 /// Instantiated in one source file for each mode, to spread the work of the compiler.
 template <class Real, MathMode mode>
 void launch(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
-            std::byte* workspace)
+            std::byte* workspace, std::optional<TileShape> tiles)
 {
   if (list.empty()) return;
   switch (list.front().pass) {
   case Pass::forward:
-    return run_list(DeviceLaunch<Real, Pass::forward, mode>{exec, label}, list, workspace);
+    return run_list(DeviceLaunch<Real, Pass::forward, mode>{exec, label}, list, workspace, tiles);
   case Pass::backward_data:
-    return run_list(DeviceLaunch<Real, Pass::backward_data, mode>{exec, label}, list, workspace);
+    return run_list(DeviceLaunch<Real, Pass::backward_data, mode>{exec, label}, list, workspace, tiles);
   case Pass::backward_weights:
-    return run_list(DeviceLaunch<Real, Pass::backward_weights, mode>{exec, label}, list, workspace);
+    return run_list(DeviceLaunch<Real, Pass::backward_weights, mode>{exec, label}, list, workspace, tiles);
   }
 }
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 namespace nasturtium::kernels::impl::cuda {
 
@@ -123,10 +124,18 @@ bool aligned(void const* pointer, int vector)
   return reinterpret_cast<std::uintptr_t>(pointer) % (sizeof(Real) * static_cast<std::size_t>(vector)) == 0;
 }
 
+/// The shape nearest to `wanted` that there is: wide tiles leave no registers for doubles or for elements that are
+/// fetched one by one.
+template <class Real>
+TileShape possible_tiles(TileShape wanted, bool vectors)
+{
+  return wanted == TileShape::wide && (sizeof(Real) > 4 || !vectors) ? TileShape::narrow : wanted;
+}
+
 /// Calls f(problem, tile shape, vector) for each problem that the contraction consists of; `workspace` has
-/// workspace_bytes.
+/// workspace_bytes; `tiles` in place of the plan's shape where no moments are asked for.
 template <class Real, class F>
-void for_each_problem(Contraction<Real> const& c, std::byte* workspace, F const& f)
+void for_each_problem(Contraction<Real> const& c, std::byte* workspace, F const& f, std::optional<TileShape> tiles = {})
 {
   Conv2dShape const& s = c.shape;
   int const in = s.in_channels / s.groups, out = s.out_channels / s.groups;
@@ -139,8 +148,9 @@ void for_each_problem(Contraction<Real> const& c, std::byte* workspace, F const&
   p.groups = s.groups;
   p.accumulate = c.accumulate;
   auto const emit = [&](Plan plan) {
-    // Single elements take more registers to fetch than a wide tile leaves; the slices stay, so the sums do.
-    if (!vectors && plan.shape == TileShape::wide) plan.shape = TileShape::narrow;
+    // Moments are summed within a tile: those of another shape would differ in rounding.
+    if (tiles && p.moments == nullptr) plan.shape = *tiles;
+    plan.shape = possible_tiles<Real>(plan.shape, vectors);
     p.rows = plan.rows, p.columns = plan.columns, p.depth = plan.depth;
     p.slices = plan.slices, p.slice_depth = plan.slice_depth;
     p.tiles_down = ceil_divide(p.rows, tile_rows(plan.shape));

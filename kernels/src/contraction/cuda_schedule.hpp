@@ -8,6 +8,7 @@
 
 #include "cuda_plan.hpp"
 
+#include <optional>
 #include <span>
 
 namespace nasturtium::kernels::impl::cuda {
@@ -71,13 +72,15 @@ private:
 
 /// Runs contractions of one pass; the workspace has the sum of their workspace_bytes.
 template <class Real, class Launch>
-void run_list(Launch const& launch, std::span<Contraction<Real> const> list, std::byte* workspace)
+void run_list(Launch const& launch, std::span<Contraction<Real> const> list, std::byte* workspace,
+              std::optional<TileShape> tiles = {})
 {
   Schedule<Real, Launch> schedule(launch);
   for (auto const& c : list) {
     if (c.shape.batch == 0 && c.pass != Pass::backward_weights) continue; // no pixels; gradients of weights become zero
-    for_each_problem(c, workspace,
-                     [&](Problem<Real> const& p, TileShape shape, int vector) { schedule.add(p, shape, vector); });
+    for_each_problem(
+        c, workspace, [&](Problem<Real> const& p, TileShape shape, int vector) { schedule.add(p, shape, vector); },
+        tiles);
     workspace += workspace_bytes<Real>(c.pass, c.shape);
   }
   schedule.flush();

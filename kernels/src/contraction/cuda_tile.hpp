@@ -16,21 +16,11 @@
 
 #include "cuda_fragment.hpp"
 #include "cuda_problem.hpp"
+#include "cuda_tile_shape.hpp"
 
 namespace nasturtium::kernels::impl::cuda {
 
 inline constexpr int block_threads = 256;
-
-/// Shapes of tiles. Moments need 128 rows (moment_chunk_rows).
-enum class TileShape { wide, narrow, small };
-constexpr int tile_rows(TileShape shape)
-{
-  return shape == TileShape::small ? 64 : 128;
-}
-constexpr int tile_columns(TileShape shape)
-{
-  return shape == TileShape::wide ? 64 : 32;
-}
 
 /// Which tile of which group and slice a block works on.
 struct TileIndex
