@@ -271,12 +271,13 @@ private:
       return httplib::Server::HandlerResponse::Handled;
     });
     m_http.set_exception_handler([](Request const&, Response& response, std::exception_ptr const& thrown) {
-      std::string message = "internal error";
+      std::string message;
       try {
         std::rethrow_exception(thrown);
       } catch (std::exception const& error) {
         message = concat("internal error: ", error.what());
       } catch (...) { // says no more
+        message = "internal error";
       }
       response.status = 500;
       response.set_content(error_body(message), json_type);
