@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What of CLI11 is no template, compiled once: CLI11_COMPILE (CMakeLists.txt) leaves it out of the headers, which takes
-// four of five seconds from every source that parses a command line.
+// What of CLI11 is no template, compiled once: CLI11_COMPILE (CMakeLists.txt) leaves it out of the headers, where
+// most of the time to compile a source that parses a command line would go.
 #include <CLI/CLI.hpp>
 
 #include <CLI/impl/App_inl.hpp>

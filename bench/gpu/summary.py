@@ -7,7 +7,8 @@ usage: summary.py OUT_DIR
 Training: candidates per hour = 3600 / (10 epochs x images / images per second), with 60,000 images of 28 x 28 and 50,000 else;
 ours / theirs at the same network, batch, number of models and arithmetic (steps-MATH.json, peer-steps.csv). Kernels: cuDNN's and
 cuBLAS' time / ours of the same shape, pass, batch and arithmetic (kernels-MATH.json, peers.csv), in both of many calls that
-are queued and waited for together. Tiles: the plan's shape of tiles beside the others in one run (tiles-MATH.json). Peak: the largest rate that cuBLAS reached in peers.csv in that arithmetic.
+are queued and waited for together. Tiles: the plan's shape of tiles beside the others in one run (tiles-MATH.json).
+Peak: the largest rate that cuBLAS reached in peers.csv in that arithmetic.
 In bf16 and tf32 our tensors in memory are float32; PyTorch's are bf16 in bf16.
 """
 

@@ -276,7 +276,7 @@ private:
         std::rethrow_exception(thrown);
       } catch (std::exception const& error) {
         message = concat("internal error: ", error.what());
-      } catch (...) { // says no more
+      } catch (...) {
         message = "internal error";
       }
       response.status = 500;

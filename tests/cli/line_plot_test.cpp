@@ -166,6 +166,7 @@ TEST_CASE("bars lie in rows with names, in place of a y axis")
   REQUIRE(bars.size() == 3); // faint ones first
   CHECK(bars[0].y == bars[2].y);
   CHECK(bars[1].y > bars[0].y + bars[0].height);
+  // Pixels are written to a tenth: each value is off by at most half of one.
   CHECK(std::abs(bars[0].x + bars[0].width - bars[2].x) < 0.2);
   CHECK(std::abs(bars[0].width - bars[2].width) < 0.2);
   CHECK(std::abs(bars[1].width - 1.5 * bars[0].width) < 0.2);
