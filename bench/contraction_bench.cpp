@@ -2,18 +2,24 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Convolutions, dense layers and matrix products over the shape list of the project, as
-// OP/NAME/PASS/mbBATCH/IMPLEMENTATION. Counters: GFLOP/s (padded taps counted) and percent of the fused multiply-add
-// peak that is measured at the start of the same run.
+// OP/NAME/PASS/mbBATCH/IMPLEMENTATION; with --models=8,32 also for populations of independent models in common
+// launches, as OP/NAME/PASS/mbBATCH/fused/P8. Counters: GFLOP/s (padded taps counted) and percent of the fused
+// multiply-add peak that is measured at the start of the same run.
 #include "calls.hpp"
 #include "peak.hpp"
 
+#include <nasturtium/core/error.hpp>
 #include <nasturtium/kernels/implementation.hpp>
+#include <nasturtium/kernels/launch_list.hpp>
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <iostream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -89,7 +95,8 @@ Conv2dShape parse_convolution(std::string const& problem, int batch)
 }
 
 constexpr bool on_host = Kokkos::SpaceAccessibility<Kokkos::HostSpace, Space::memory_space>::accessible;
-double peak = 0; ///< of hosts
+double peak = 0;              ///< of hosts
+std::vector<int> populations; ///< numbers of models
 
 using View = Kokkos::View<float*, Kokkos::LayoutRight, Space::memory_space>;
 using Const = kernels::Buffer<Space, float const>;
@@ -117,7 +124,10 @@ char const* pass_name(Pass pass)
   return pass == Pass::forward ? "forward" : pass == Pass::backward_data ? "backward_data" : "backward_weights";
 }
 
-void convolution(benchmark::State& state, Conv2dShape const& s, Pass pass, std::string const& implementation)
+using Call = std::function<void()>;
+
+/// A call with operands of its own.
+Call make_call(Conv2dShape const& s, Pass pass, std::string const& implementation)
 {
   Space const exec;
   View const src = filled(s.in_size()), weights = filled(s.weights_size()), bias = filled(s.out_channels),
@@ -126,54 +136,70 @@ void convolution(benchmark::State& state, Conv2dShape const& s, Pass pass, std::
   switch (pass) {
   case Pass::forward: {
     Bytes const workspace("workspace", kernels::conv2d_forward_workspace<Space, float>(s));
-    measure(state, s.flops(), [&] {
+    return [=] {
       kernels::conv2d_forward<Space, float>(exec, implementation, s, src, weights, bias, Activation::identity, dst,
                                             none, workspace);
-    });
-    break;
+    };
   }
   case Pass::backward_data: {
     Bytes const workspace("workspace", kernels::conv2d_backward_data_workspace<Space, float>(s));
-    measure(state, s.flops(), [&] {
+    return [=] {
       kernels::conv2d_backward_data<Space, float>(exec, implementation, s, dst, weights, src, false, workspace);
-    });
+    };
+  }
+  case Pass::backward_weights:
     break;
   }
-  case Pass::backward_weights: {
-    Bytes const workspace("workspace", kernels::conv2d_backward_weights_workspace<Space, float>(s));
-    measure(state, s.flops(), [&] {
-      kernels::conv2d_backward_weights<Space, float>(exec, implementation, s, src, dst, weights, bias, workspace);
-    });
-    break;
-  }
-  }
+  Bytes const workspace("workspace", kernels::conv2d_backward_weights_workspace<Space, float>(s));
+  return [=] {
+    kernels::conv2d_backward_weights<Space, float>(exec, implementation, s, src, dst, weights, bias, workspace);
+  };
 }
 
-void dense(benchmark::State& state, DenseShape const& s, Pass pass, std::string const& implementation)
+Call make_call(DenseShape const& s, Pass pass, std::string const& implementation)
 {
   Space const exec;
   View const src = filled(kernels::Index{s.batch} * s.in), weights = filled(kernels::Index{s.in} * s.out),
-             bias = filled(s.out), dst = filled(kernels::Index{s.batch} * s.out);
+             dst = filled(kernels::Index{s.batch} * s.out);
   View const none;
   Bytes const workspace("workspace", kernels::dense_workspace<Space, float>(s));
   switch (pass) {
   case Pass::forward:
-    measure(state, s.flops(), [&] {
+    return [=] {
       kernels::dense_forward<Space, float>(exec, implementation, s, src, weights, none, Activation::identity, dst, none,
                                            workspace);
-    });
-    break;
+    };
   case Pass::backward_data:
-    measure(state, s.flops(), [&] {
+    return [=] {
       kernels::dense_backward_data<Space, float>(exec, implementation, s, dst, weights, src, false, workspace);
-    });
-    break;
+    };
   case Pass::backward_weights:
-    measure(state, s.flops(), [&] {
-      kernels::dense_backward_weights<Space, float>(exec, implementation, s, src, dst, weights, none, workspace);
-    });
     break;
   }
+  return [=] {
+    kernels::dense_backward_weights<Space, float>(exec, implementation, s, src, dst, weights, none, workspace);
+  };
+}
+
+template <class Shape>
+void single(benchmark::State& state, Shape const& s, Pass pass, std::string const& implementation)
+{
+  measure(state, s.flops(), make_call(s, pass, implementation));
+}
+
+/// The same for a population, fused: every model has operands of its own.
+template <class Shape>
+void population(benchmark::State& state, Shape const& s, Pass pass, int models)
+{
+  std::vector<Call> calls; // they own what the lists point at
+  std::vector<kernels::LaunchList<Space>> lists(static_cast<std::size_t>(models));
+  for (auto& list : lists) {
+    calls.push_back(make_call(s, pass, ""));
+    list.record(calls.back());
+  }
+  kernels::FusedLaunches<Space> const fused(lists);
+  Space const exec;
+  measure(state, s.flops() * models, [&] { fused.run(exec); });
 }
 
 #ifdef NASTURTIUM_BENCH_CBLAS
@@ -212,8 +238,10 @@ void add_dense(std::string const& name, DenseShape const& s)
     std::string const prefix = name + "/" + pass_name(pass) + "/mb" + std::to_string(s.batch) + "/";
     for (auto const implementation : kernels::dense_implementations<Space, float>(pass, s)) {
       if (implementation == "reference") continue; // minutes, and known to be slow
-      add(prefix + std::string(implementation), dense, s, pass, std::string(implementation));
+      add(prefix + std::string(implementation), single<DenseShape>, s, pass, std::string(implementation));
     }
+    for (int const models : populations)
+      add(concat(prefix, "fused/P", models), population<DenseShape>, s, pass, models);
 #ifdef NASTURTIUM_BENCH_CBLAS
     if constexpr (on_host) add(prefix + "cblas", dense_blas, s, pass);
 #endif
@@ -227,12 +255,13 @@ void add_all()
       Conv2dShape const s = parse_convolution(problem, batch);
       for (Pass const pass : {Pass::forward, Pass::backward_data, Pass::backward_weights}) {
         if (pass == Pass::backward_data && s.in_channels <= 3) continue; // the first layer needs none
+        std::string const prefix = concat("conv/", name_of(problem), "/", pass_name(pass), "/mb", batch, "/");
         for (auto const implementation : kernels::conv2d_implementations<Space, float>(pass, s)) {
           if (implementation == "reference") continue;
-          add("conv/" + name_of(problem) + "/" + pass_name(pass) + "/mb" + std::to_string(batch) + "/" +
-                  std::string(implementation),
-              convolution, s, pass, std::string(implementation));
+          add(prefix + std::string(implementation), single<Conv2dShape>, s, pass, std::string(implementation));
         }
+        for (int const models : populations)
+          add(concat(prefix, "fused/P", models), population<Conv2dShape>, s, pass, models);
       }
     }
     for (std::string const problem : dense_layers) {
@@ -255,6 +284,22 @@ void add_all()
 int main(int argc, char* argv[])
 {
   Kokkos::ScopeGuard const guard(Kokkos::InitializationSettings().set_disable_warnings(true));
+  // --models=8,32: each shape for populations of so many models too.
+  for (int i = 1; i < argc; ++i) {
+    std::string const text = argv[i], flag = "--models=";
+    if (text.rfind(flag, 0) != 0) continue;
+    std::istringstream items(text.substr(flag.size()));
+    for (std::string item; std::getline(items, item, ',');) {
+      int const models = std::atoi(item.c_str());
+      if (models < 1) {
+        std::fprintf(stderr, "contraction_bench: %s: numbers of models must be at least 1\n", text.c_str());
+        return 2;
+      }
+      nasturtium::bench::populations.push_back(models);
+    }
+    std::rotate(argv + i, argv + i + 1, argv + argc);
+    --argc, --i;
+  }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   if constexpr (nasturtium::bench::on_host) {

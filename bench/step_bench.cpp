@@ -2,10 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Whole training steps (gather, forward, loss, backward, optimiser) on one synthetic batch: images per second.
-//   step_bench [--step] [--batch=32,128] [--models=1] [--threads=N] [--precision=float32] [--breakdown] [--plan]
-//   [Google Benchmark flags] [NETWORK...]
-// NETWORK: names of the zoo or files; default: the six of the comparison with PyTorch. --breakdown prints the time by
-// kernel label and what the host adds; --plan prints the steps that a network is compiled to.
+//   step_bench [--step] [--batch=32,128] [--models=1] [--fused] [--threads=N] [--precision=float32] [--breakdown]
+//   [--plan] [Google Benchmark flags] [NETWORK...]
+// NETWORK: names of the zoo or files, or several joined by '+', which the models of a population take in turn; default:
+// the six of the comparison with PyTorch. --fused measures populations in common launches as well (counters: launches
+// of a step, together and apart). --breakdown prints the time by kernel label and what the host adds; --plan prints the
+// steps that a network is compiled to.
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/nn/stepper.hpp>
 
@@ -17,6 +19,7 @@
 #include <cstdio>
 #include <iostream>
 #include <map>
+#include <numeric>
 #include <sstream>
 
 namespace {
@@ -53,7 +56,7 @@ struct Arguments
   std::vector<int> batches{32, 128}, models{1};
   int threads = 0;
   nn::Precision precision = nn::Precision::float32;
-  bool breakdown = false, plan = false;
+  bool breakdown = false, plan = false, fused = false;
   std::vector<std::string> networks;
 };
 
@@ -87,6 +90,8 @@ Arguments parse(int& argc, char** argv)
       if (value == "float64") arguments.precision = nn::Precision::float64;
     } else if (text == "--breakdown") {
       arguments.breakdown = true;
+    } else if (text == "--fused") {
+      arguments.fused = true;
     } else if (text == "--plan") {
       arguments.plan = true;
     } else if (text.rfind("--", 0) == 0) {
@@ -101,14 +106,32 @@ Arguments parse(int& argc, char** argv)
   return arguments;
 }
 
-nn::Stepper make_stepper(Arguments const& arguments, std::string const& network, int batch)
+nn::TrainOptions train_options(Arguments const& arguments, int batch)
 {
   nn::TrainOptions options;
   options.batch_size = batch;
   options.precision = arguments.precision;
   options.optimiser.learning_rate = 0.001;
   options.optimiser.momentum = 0.9;
-  return nn::Stepper({.threads = arguments.threads}, nn::spec::load_architecture(network), options);
+  return options;
+}
+
+nn::Stepper make_stepper(Arguments const& arguments, std::string const& network, int batch)
+{
+  return nn::Stepper({.threads = arguments.threads}, nn::spec::load_architecture(network),
+                     train_options(arguments, batch));
+}
+
+/// Names of the models of a population, from one or several joined by '+'.
+std::vector<std::string> names_of(std::string const& networks, int models)
+{
+  std::vector<std::string> parts, names;
+  std::istringstream items(networks);
+  for (std::string item; std::getline(items, item, '+');)
+    parts.push_back(item);
+  for (int i = 0; i < models; ++i)
+    names.push_back(parts[static_cast<std::size_t>(i) % parts.size()]);
+  return names;
 }
 
 void print_breakdown(Arguments const& arguments, std::string const& network, int batch)
@@ -146,17 +169,21 @@ void print_breakdown(Arguments const& arguments, std::string const& network, int
               100 * (wall - kernels) / wall);
 }
 
+std::int64_t steps_at_once()
+{
+  return nn::available_backends().front() == nn::BackendKind::cuda ? 256 : 1;
+}
+
 /// Steps of `models` networks side by side; an iteration is a step of each. A device works ahead of the host and is
 /// waited for after many steps, as in a training.
 void step(benchmark::State& state, Arguments const& arguments, std::string const& network, int batch, int models)
 {
   std::vector<nn::Stepper> steppers;
-  for (int i = 0; i < models; ++i) {
-    steppers.push_back(make_stepper(arguments, network, batch));
+  for (auto const& name : names_of(network, models)) {
+    steppers.push_back(make_stepper(arguments, name, batch));
     steppers.back().run(20);
   }
-  bool const device = nn::available_backends().front() == nn::BackendKind::cuda;
-  std::int64_t const steps = device ? 256 : 1;
+  std::int64_t const steps = steps_at_once();
   while (state.KeepRunningBatch(steps)) {
     for (auto& stepper : steppers)
       stepper.launch(steps);
@@ -164,6 +191,25 @@ void step(benchmark::State& state, Arguments const& arguments, std::string const
       stepper.wait();
   }
   state.SetItemsProcessed(state.iterations() * batch * models);
+}
+
+/// The same in common launches.
+void fused_step(benchmark::State& state, Arguments const& arguments, std::string const& network, int batch, int models)
+{
+  std::vector<nn::spec::Architecture> architectures;
+  for (auto const& name : names_of(network, models))
+    architectures.push_back(nn::spec::load_architecture(name));
+  nn::FusedStepper stepper({.threads = arguments.threads}, architectures, train_options(arguments, batch));
+  stepper.run(20);
+  std::int64_t const steps = steps_at_once();
+  while (state.KeepRunningBatch(steps)) {
+    stepper.launch(steps);
+    stepper.wait();
+  }
+  state.SetItemsProcessed(state.iterations() * batch * models);
+  auto const apart = stepper.launches_apart();
+  state.counters["launches"] = static_cast<double>(stepper.launches());
+  state.counters["launches_apart"] = static_cast<double>(std::accumulate(apart.begin(), apart.end(), std::int64_t{0}));
 }
 
 int run(int argc, char** argv)
@@ -190,6 +236,10 @@ int run(int argc, char** argv)
       for (int const models : arguments.models) {
         std::string const name = concat("step/", network, "/mb", batch, models == 1 ? "" : concat("/P", models));
         benchmark::RegisterBenchmark(name, step, arguments, network, batch, models)
+            ->UseRealTime()
+            ->Unit(benchmark::kMicrosecond);
+        if (!arguments.fused || models == 1) continue;
+        benchmark::RegisterBenchmark(name + "/fused", fused_step, arguments, network, batch, models)
             ->UseRealTime()
             ->Unit(benchmark::kMicrosecond);
       }

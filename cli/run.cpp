@@ -76,7 +76,8 @@ std::vector<std::pair<std::string, nn::PopulationPolicy>> const& population_poli
   static std::vector<std::pair<std::string, nn::PopulationPolicy>> const policies{
       {"one_after_another", nn::PopulationPolicy::one_after_another},
       {"one_per_core", nn::PopulationPolicy::one_per_core},
-      {"interleaved", nn::PopulationPolicy::interleaved}};
+      {"interleaved", nn::PopulationPolicy::interleaved},
+      {"fused", nn::PopulationPolicy::fused}};
   return policies;
 }
 

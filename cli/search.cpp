@@ -39,9 +39,16 @@ struct Options
   nas::SearchConfig config;
   std::string out, resume, transfer = "none", provider = "parent", element = "tuple", batch_norm = "element";
   double store_gigabytes = 10;
-  bool half_epochs = false;
+  bool half_epochs = false, fused = false;
   bool json = false;
 };
+
+nn::TrainerOptions trainer_of(Options const& options)
+{
+  auto trainer = options.device.trainer();
+  if (options.fused) trainer.policy = nn::PopulationPolicy::fused;
+  return trainer;
+}
 
 std::string joined(std::vector<std::string> const& words, char const* separator)
 {
@@ -287,7 +294,7 @@ int resume(Options const& options, Invocation const& call)
   auto const runtime = options.device.start(call);
   auto folder = nas::SearchFolder::open(options.resume);
   auto const& config = folder.config();
-  auto trainer = options.device.trainer();
+  auto trainer = trainer_of(options);
   require(options.device.backend.empty() || trainer.backend == config.backend, options.resume,
           ": was begun with --backend ", nn::name(config.backend), "; another one would not end with the same bits");
   trainer.backend = config.backend;
@@ -398,6 +405,11 @@ int search(Invocation const& call)
       ->capture_default_str()
       ->type_name("N")
       ->group(group);
+  app.add_flag(
+         "--fused", options.fused,
+         "The workers' candidates in step and in common launches instead of on a stream each; for GPUs. Changes no "
+         "network, and may differ beside --resume")
+      ->group(group);
   app.add_flag("--allow-repeats", settings.allow_repeats, "Train a network again that was trained before")
       ->group(group);
   options.data.add_to(app);
@@ -407,7 +419,7 @@ int search(Invocation const& call)
 
   catch_interrupts();
   if (!options.resume.empty()) {
-    refuse_beside_resume(app);
+    refuse_beside_resume(app, {"fused"});
     return resume(options, call);
   }
   require(!options.out.empty(),
@@ -416,7 +428,7 @@ int search(Invocation const& call)
   read_transfer(options);
   if (options.half_epochs) config.training.validations_per_epoch = 2;
   auto const runtime = options.device.start(call);
-  auto const trainer = options.device.trainer();
+  auto const trainer = trainer_of(options);
   config.backend = trainer.backend;
   auto const dataset = options.data.load();
   require(dataset.validation.count > 0, options.data.dataset,

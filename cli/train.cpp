@@ -226,7 +226,7 @@ int train(Invocation const& call)
           app, "--policy", options.policy, population_policies(),
           "How candidates share the machine: each with all threads in turn, each on one core, or several at once in "
           "turns of some steps (on a GPU: on streams); changes no result")
-          ->option_text("one_after_another|one_per_core|interleaved")
+          ->option_text("one_after_another|one_per_core|interleaved|fused")
           ->group(group);
   group = "Comparison with other frameworks";
   app.add_option("--init-weights", options.initial_weights,

@@ -5,7 +5,7 @@
 # Everything that is to be done on a node with a GPU, in one call: build, tests, benchmarks, peers, a search, a summary.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
-all=context,build,tests,determinism,policies,memory-limit,parity,steps,peer-steps,kernels,peers,memory,tiles,sanitizer,search,summary
+all=context,build,tests,determinism,policies,memory-limit,parity,steps,peer-steps,kernels,peers,memory,tiles,populations,sanitizer,search,summary
 
 usage() {
   cat <<EOT
@@ -129,9 +129,10 @@ expected() {
   # Shapes of the list: 73 passes of convolutions, 27 of dense layers per batch, 21 products; 5 repetitions.
   case $1 in
     kernels) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", (100 * $(count "$kernel_batches") + 21) * 5 * $min_time * $(count "$math")}" ;;
+    populations) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", $(count "$models") * (100 * $(count "$kernel_batches") + 21) * 5 * $min_time * $(count "$math")}" ;;
     tiles) awk "BEGIN {printf \"repetitions alone at most %.0f s\n\", 3 * (100 * $(count "$kernel_batches") + 21) * 5 * $min_time * $(count "$math")}" ;;
     peers) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", (100 * $(count "$kernel_batches") + 22) * 5 * 0.04 * $(count "$math")}" ;;
-    steps) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", 6 * $(count "$batches") * $(count "$models") * 5 * $min_time * $(count "$math")}" ;;
+    steps) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", 6 * $(count "$batches") * (2 * $(count "$models") - 1) * 5 * $min_time * $(count "$math")}" ;;
     peer-steps) echo "tells by itself, in its log" ;;
   esac
 }
@@ -312,11 +313,21 @@ shapes="^(matmul/.+|[a-z]+/[^/]+/[a-z_]+/mb(${kernel_batches//,/|}))"
 part_kernels() { benchmark contraction_bench kernels --benchmark_filter="$shapes/[a-z_]+/real_time\$"; }
 # The plan's tiles beside every other shape of them.
 part_tiles() { benchmark contraction_bench tiles --benchmark_filter="$shapes/tiles(-[a-z]+)?/real_time\$"; }
+# A call at a time beside as many calls of independent models in common launches.
+part_populations() {
+  local sizes=${models#1,}
+  if [[ $sizes == 1 ]]; then
+    echo "skipped: --models has no population"
+    return
+  fi
+  benchmark contraction_bench populations --models="$sizes" --benchmark_filter="$shapes/([a-z_]+|fused/P[0-9]+)/real_time\$"
+}
 part_memory() {
   local modes=(float32) # nothing there depends on the arithmetic
   benchmark memory_bench memory
 }
-part_steps() { benchmark step_bench steps --batch="$batches" --models="$models"; }
+# Populations on a stream a model, and in common launches.
+part_steps() { benchmark step_bench steps --batch="$batches" --models="$models" --fused; }
 
 part_peers() {
   needs_torch || return 0

@@ -8,6 +8,7 @@ Training: candidates per hour = 3600 / (10 epochs x images / images per second),
 ours / theirs at the same network, batch, number of models and arithmetic (steps-MATH.json, peer-steps.csv). Kernels: cuDNN's and
 cuBLAS' time / ours of the same shape, pass, batch and arithmetic (kernels-MATH.json, peers.csv), in both of many calls that
 are queued and waited for together. Tiles: the plan's shape of tiles beside the others in one run (tiles-MATH.json).
+Populations: a call's time x models / the time of as many independent calls in common launches (populations-MATH.json).
 Peak: the largest rate that cuBLAS reached in peers.csv in that arithmetic.
 In bf16 and tf32 our tensors in memory are float32; PyTorch's are bf16 in bf16.
 """
@@ -20,7 +21,7 @@ import sys
 import xml.etree.ElementTree as tree
 from pathlib import Path
 
-PARTS = ("context", "build", "tests", "determinism", "policies", "memory-limit", "sanitizer", "kernels", "memory", "tiles", "steps",
+PARTS = ("context", "build", "tests", "determinism", "policies", "memory-limit", "sanitizer", "kernels", "memory", "tiles", "populations", "steps",
          "peers", "peer-steps", "parity", "search")
 CLASSES = {"mlp": "mlp", "lenet": "small", "cnn2": "small", "vgg32": "medium", "resnet20": "medium", "odd": "medium"}
 IMAGES = {"mlp": 60000, "lenet": 60000, "cnn2": 60000}
@@ -56,7 +57,7 @@ def benchmarks(out: Path) -> list[Row]:
     rows: list[Row] = []
     for path in sorted(out.glob("*-*.json")):
         kind, _, math = path.stem.rpartition("-")
-        if kind not in ("kernels", "memory", "steps", "tiles"):
+        if kind not in ("kernels", "memory", "steps", "tiles", "populations"):
             continue
         try:
             runs = json.loads(path.read_text())["benchmarks"]
@@ -226,6 +227,28 @@ def tiles_table(rows: list[Row]) -> list[str]:
     return [""] + lines if lines else []
 
 
+def populations_table(rows: list[Row]) -> list[str]:
+    """What common launches gain over a launch for every model."""
+    alone: dict[tuple[str, str], float] = {}
+    fused: dict[tuple[str, str, int, str], list[float]] = {}
+    some = [(str(row["math"]), str(row["name"]).split("/"), float(row["time"]) * US[str(row["unit"])]) for row in rows if row["kind"] == "populations"]
+    for math, parts, time in some:
+        if len(parts) == 5 and parts[4] != "cblas":
+            key = math, "/".join(parts[:4])
+            alone.setdefault(key, time)  # the first is what runs by default
+    for math, parts, time in some:
+        if len(parts) == 6 and (math, "/".join(parts[:4])) in alone:
+            models = int(parts[5].removeprefix("P"))
+            fused.setdefault((parts[0], parts[2], models, math), []).append(models * alone[math, "/".join(parts[:4])] / time)
+    if not fused:
+        return []
+    lines = ["", "Populations of independent models, time of their calls one after another / in common launches:",
+             f"    {'op':7} {'pass':16} {'models':>6} {'math':8} {'shapes':>6} {'mean':>6} {'least':>6} {'most':>6}"]
+    for (op, direction, models, math), gains in fused.items():
+        lines.append(f"    {op:7} {direction:16} {models:6} {math:8} {len(gains):6} {statistics.geometric_mean(gains):6.2f} {min(gains):6.2f} {max(gains):6.2f}")
+    return lines
+
+
 def write(path: Path, fields: tuple[str, ...], rows: list[Row]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fields, lineterminator="\n")
@@ -256,7 +279,7 @@ def main() -> int:
         print(f"PyTorch failed: {row['net']} batch {row['batch']} models {row['models']} {row['math']} {row['mode']}: {row['reason']}")
     if len(refused) > 10:
         print(f"PyTorch failed: {len(refused) - 10} more in {out / 'peer-steps.csv'}")
-    print("\n".join(kernels_table(ratios, kernels) + tiles_table(rows) + steps_table(ratios)))
+    print("\n".join(kernels_table(ratios, kernels) + tiles_table(rows) + populations_table(rows) + steps_table(ratios)))
     return 0
 
 

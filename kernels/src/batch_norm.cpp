@@ -108,15 +108,15 @@ struct HostMoments
   }
 };
 
-template <class ExecSpace, class Real>
+template <class Real>
 struct DeviceMoments
 {
-  using Team = TeamMember<ExecSpace>;
   Index rows;
   int channels;
   Real const* src;
   Real* moments;
 
+  template <class Team>
   KOKKOS_FUNCTION void operator()(Team const& team) const
   {
     int const blocks = (channels + column_lanes - 1) / column_lanes;
@@ -152,6 +152,7 @@ struct DeviceMoments
   }
 
   /// The sum over the slots of a lane, in slot order; every thread of the lane gets it.
+  template <class Team>
   KOKKOS_FUNCTION static Real total(Team const& team, Real* scratch, int lane, int slot, Real value)
   {
     scratch[slot * column_lanes + lane] = value;
@@ -238,14 +239,14 @@ struct HostMerge
   }
 };
 
-template <class ExecSpace, class Real>
+template <class Real>
 struct DeviceMerge
 {
-  using Team = TeamMember<ExecSpace>;
   Index rows;
   int channels;
   Real const* moments;
   FinishStatistics<Real> finish;
+  template <class Team>
   KOKKOS_FUNCTION void operator()(Team const& team) const
   {
     int const lane = team.team_rank() % column_lanes;
@@ -440,10 +441,9 @@ struct HostBackwardSums
   }
 };
 
-template <class ExecSpace, class Real, bool with_relu>
+template <class Real, bool with_relu>
 struct DeviceBackwardSums
 {
-  using Team = TeamMember<ExecSpace>;
   Index rows;
   int channels;
   Real const* src;
@@ -452,6 +452,7 @@ struct DeviceBackwardSums
   Real const* mean;
   Real* partial;
 
+  template <class Team>
   KOKKOS_FUNCTION void operator()(Team const& team) const
   {
     int const blocks = (channels + column_lanes - 1) / column_lanes;
@@ -473,8 +474,8 @@ struct DeviceBackwardSums
         product += g * (src[i] - center);
       }
     }
-    sum = DeviceMoments<ExecSpace, Real>::total(team, scratch, lane, slot, sum);
-    product = DeviceMoments<ExecSpace, Real>::total(team, scratch, lane, slot, product);
+    sum = DeviceMoments<Real>::total(team, scratch, lane, slot, sum);
+    product = DeviceMoments<Real>::total(team, scratch, lane, slot, product);
     if (slot == 0 && c < channels) {
       partial[chunk * 2 * channels + c] = sum;
       partial[chunk * 2 * channels + channels + c] = product;
@@ -521,14 +522,14 @@ struct HostMergeGradients
   }
 };
 
-template <class ExecSpace, class Real>
+template <class Real>
 struct DeviceMergeGradients
 {
-  using Team = TeamMember<ExecSpace>;
   int channels;
   Index chunks;
   Real const* partial;
   FinishGradients<Real> finish;
+  template <class Team>
   KOKKOS_FUNCTION void operator()(Team const& team) const
   {
     int const lane = team.team_rank() % column_lanes;
@@ -542,8 +543,8 @@ struct DeviceMergeGradients
         sum += static_cast<double>(partial[chunk * 2 * channels + c]);
         product += static_cast<double>(partial[chunk * 2 * channels + channels + c]);
       }
-    sum = DeviceMoments<ExecSpace, double>::total(team, scratch, lane, slot, sum);
-    product = DeviceMoments<ExecSpace, double>::total(team, scratch, lane, slot, product);
+    sum = DeviceMoments<double>::total(team, scratch, lane, slot, sum);
+    product = DeviceMoments<double>::total(team, scratch, lane, slot, product);
     if (slot == 0 && c < channels) finish(c, sum, product);
   }
 };
@@ -735,7 +736,7 @@ void batch_norm_moments(ExecSpace const& exec, BatchNormShape const& shape, Buff
   } else {
     impl::for_columns(exec, label, chunks * impl::column_blocks(shape.channels),
                       impl::column_lanes * impl::column_slots * sizeof(Real),
-                      impl::DeviceMoments<ExecSpace, Real>{shape.rows, shape.channels, src.data(), moments.data()});
+                      impl::DeviceMoments<Real>{shape.rows, shape.channels, src.data(), moments.data()});
   }
 }
 
@@ -772,7 +773,7 @@ void batch_norm_forward_train(ExecSpace const& exec, BatchNormShape const& shape
   } else {
     impl::for_columns(exec, merge_label, impl::column_blocks(shape.channels),
                       impl::column_lanes * impl::column_slots * sizeof(impl::Moments),
-                      impl::DeviceMerge<ExecSpace, Real>{shape.rows, shape.channels, moments.data(), finish});
+                      impl::DeviceMerge<Real>{shape.rows, shape.channels, moments.data(), finish});
   }
   impl::Affine<Real, false> const affine{gamma.data(), beta.data(), saved_mean.data(), saved_inverse_deviation.data(),
                                          epsilon};
@@ -821,11 +822,10 @@ void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Rea
     for_items(exec, merge_label, (shape.channels + merge_lanes - 1) / merge_lanes, chunks > 64 ? 1 : 64,
               HostMergeGradients<Real>{shape.channels, chunks, partial, finish});
   } else {
-    for_columns(
-        exec, sums_label, chunks * column_blocks(shape.channels), column_lanes * column_slots * sizeof(Real),
-        DeviceBackwardSums<ExecSpace, Real, with_relu>{shape.rows, shape.channels, src, dst, dst_grad, mean, partial});
+    for_columns(exec, sums_label, chunks * column_blocks(shape.channels), column_lanes * column_slots * sizeof(Real),
+                DeviceBackwardSums<Real, with_relu>{shape.rows, shape.channels, src, dst, dst_grad, mean, partial});
     for_columns(exec, merge_label, column_blocks(shape.channels), column_lanes * column_slots * sizeof(double),
-                DeviceMergeGradients<ExecSpace, Real>{shape.channels, chunks, partial, finish});
+                DeviceMergeGradients<Real>{shape.channels, chunks, partial, finish});
   }
   for_items(exec, label, host ? shape.rows : shape.rows * shape.channels, rows_per_block(shape.channels),
             BackwardElements<Real, with_relu, host>{shape.rows, shape.channels, src, dst, dst_grad, gamma, mean,

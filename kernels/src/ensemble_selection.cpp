@@ -104,12 +104,12 @@ struct HostLikelihoods
   }
 };
 
-template <class ExecSpace, class Real>
+template <class Real>
 struct DeviceLikelihoods
 {
-  using Team = TeamMember<ExecSpace>;
   LikelihoodOperands<Real> on;
 
+  template <class Team>
   KOKKOS_FUNCTION void operator()(Team const& team) const
   {
     int const item = team.league_rank(), rank = team.team_rank();
@@ -180,8 +180,8 @@ void candidate_likelihoods(ExecSpace const& exec, Index samples, Buffer<ExecSpac
     impl::for_items(exec, label, (count + impl::host_candidates - 1) / impl::host_candidates,
                     impl::rows_per_block(impl::host_candidates * stride), impl::HostLikelihoods<Real>{on, count});
   } else {
-    using Functor = impl::DeviceLikelihoods<ExecSpace, Real>;
-    impl::for_teams(exec, label, count, impl::selection_width, impl::selection_scratch_bytes, Functor{on});
+    impl::for_teams(exec, label, count, impl::selection_width, impl::selection_scratch_bytes,
+                    impl::DeviceLikelihoods<Real>{on});
   }
 }
 

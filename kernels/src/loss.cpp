@@ -187,14 +187,13 @@ struct MergeMetrics
 
 /// The same on a device: one team, its threads' sums added pairwise in a fixed order.
 inline constexpr int merge_threads = 128;
-template <class ExecSpace>
 struct DeviceMergeMetrics
 {
-  using Team = TeamMember<ExecSpace>;
   Index items;
   Index batch;
   double const* partial;
   double* metrics;
+  template <class Team>
   KOKKOS_FUNCTION void operator()(Team const& team) const
   {
     auto* const scratch = static_cast<double*>(team.team_shmem().get_shmem(merge_threads * loss_sums * sizeof(double)));
@@ -226,7 +225,7 @@ void merge_metrics(ExecSpace const& exec, std::string const& label, Index batch,
     for_items(exec, label, 1, 1, MergeMetrics{items, batch, partial, metrics});
   } else {
     for_teams(exec, label, 1, merge_threads, merge_threads * loss_sums * sizeof(double),
-              DeviceMergeMetrics<ExecSpace>{items, batch, partial, metrics});
+              DeviceMergeMetrics{items, batch, partial, metrics});
   }
 }
 

@@ -62,14 +62,14 @@ struct MergeSums
 };
 
 /// The same on a device: a team per chunk, its threads' sums added in thread order.
-template <class ExecSpace, class Value>
+template <class Value>
 struct DeviceSum
 {
-  using Team = TeamMember<ExecSpace>;
   Index count, chunk;
   Value const* values;
   double* result;
   bool square;
+  template <class Team>
   KOKKOS_FUNCTION void operator()(Team const& team) const
   {
     auto* const scratch = static_cast<double*>(team.team_shmem().get_shmem(norm_threads * sizeof(double)));
@@ -292,9 +292,9 @@ void squared_norm(ExecSpace const& exec, Buffer<ExecSpace, Real const> values, B
   } else {
     constexpr std::size_t scratch = impl::norm_threads * sizeof(double);
     impl::for_teams(exec, label, chunks, impl::norm_threads, scratch,
-                    impl::DeviceSum<ExecSpace, Real>{count, impl::norm_chunk, values.data(), partial, true});
+                    impl::DeviceSum<Real>{count, impl::norm_chunk, values.data(), partial, true});
     impl::for_teams(exec, merge_label, 1, impl::norm_threads, scratch,
-                    impl::DeviceSum<ExecSpace, double>{chunks, chunks, partial, result.data(), false});
+                    impl::DeviceSum<double>{chunks, chunks, partial, result.data(), false});
   }
 }
 

@@ -8,10 +8,12 @@
 
 #include "instantiate.hpp"
 #include "label.hpp"
+#include "launch.hpp"
 
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/kernels/types.hpp>
 
+#include <limits>
 #include <string>
 #include <type_traits>
 
@@ -48,34 +50,95 @@ template <class ExecSpace, class Functor>
 void launch_range(ExecSpace const& exec, std::string const& label, Index count, Functor const& functor)
 {
   using Policy = Kokkos::RangePolicy<ExecSpace, Kokkos::Schedule<Kokkos::Static>, Kokkos::IndexType<Index>>;
-  Kokkos::parallel_for(launch_label(label), Policy(exec, 0, count), functor);
+  if constexpr (is_host_space<ExecSpace>)
+    Kokkos::parallel_for(launch_label(label), Policy(exec, 0, count), functor);
+  else
+    Kokkos::parallel_for(launch_label(label), by_argument(Policy(exec, 0, count)), functor);
 }
 
-/// The team that calls a functor of launch_teams: league_rank(), team_rank(), team_barrier(), team_shmem().
-template <class ExecSpace>
-struct TeamOf
-{
-  using type = typename Kokkos::TeamPolicy<ExecSpace>::member_type;
-};
-template <class ExecSpace>
-using TeamMember = typename TeamOf<ExecSpace>::type;
-
-/// `teams` teams of `threads` threads, each with `scratch` bytes of shared memory.
+/// `teams` teams of `threads` threads, each with `scratch` bytes of shared memory. The functor takes any team that has
+/// league_rank(), team_rank(), team_barrier() and team_shmem().
 template <class ExecSpace, class Functor>
 void launch_teams(ExecSpace const& exec, std::string const& label, Index teams, int threads, std::size_t scratch,
                   Functor const& functor)
 {
   Kokkos::TeamPolicy<ExecSpace> policy(exec, static_cast<int>(teams), threads);
   policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(scratch)));
-  Kokkos::parallel_for(launch_label(label), policy, functor);
+  Kokkos::parallel_for(launch_label(label), by_argument(policy), functor);
 }
 
-/// The same, for any number of teams.
+/// A team of a fused launch, as its functor sees it.
+template <class Team>
+struct TeamFrom
+{
+  Team const& team;
+  int first; ///< of the functor's teams in the league
+  KOKKOS_FUNCTION int league_rank() const { return team.league_rank() - first; }
+  KOKKOS_FUNCTION int team_rank() const { return team.team_rank(); }
+  KOKKOS_FUNCTION void team_barrier() const { team.team_barrier(); }
+  KOKKOS_FUNCTION decltype(auto) team_shmem() const { return team.team_shmem(); }
+};
+
+template <class Functor>
+struct RunListedTeams
+{
+  BodyList<Functor> list;
+  template <class Team>
+  KOKKOS_FUNCTION void operator()(Team const& team) const
+  {
+    int const i = list.find(team.league_rank());
+    list.body(i)(TeamFrom<Team>{team, static_cast<int>(list.first(i))});
+  }
+};
+
+/// Launches of for_teams as values: one, or several fused.
+template <class ExecSpace, class Functor>
+class TeamsLaunch final : public Launch<ExecSpace>
+{
+public:
+  TeamsLaunch(std::string const& label, Index teams, int threads, std::size_t scratch, Functor const& functor)
+      : m_label(&label), m_teams(teams), m_threads(threads), m_scratch(scratch), m_functor(functor)
+  {
+  }
+  std::pair<std::type_index, int> kind() const override { return {typeid(TeamsLaunch), m_threads}; }
+  std::unique_ptr<Launch<ExecSpace>> copy() const override { return std::make_unique<TeamsLaunch>(*this); }
+  std::unique_ptr<Launch<ExecSpace>> fuse(std::span<Launch<ExecSpace> const* const> all) const override
+  {
+    auto fused = std::make_unique<TeamsLaunch>(*this);
+    for (auto const* const launch : all) {
+      auto const& one = static_cast<TeamsLaunch const&>(*launch);
+      add_to(fused->m_lists, one.m_functor, one.m_teams, one.m_teams, std::numeric_limits<int>::max());
+      fused->m_scratch = std::max(fused->m_scratch, one.m_scratch);
+    }
+    return fused;
+  }
+  void run(ExecSpace const& exec) const override
+  {
+    if (m_lists.empty()) launch_teams(exec, *m_label, m_teams, m_threads, m_scratch, m_functor);
+    for (auto const& list : m_lists)
+      launch_teams(exec, *m_label, list.places(), m_threads, m_scratch, RunListedTeams<Functor>{list});
+  }
+
+private:
+  std::string const* m_label;
+  Index m_teams;
+  int m_threads;
+  std::size_t m_scratch;
+  Functor m_functor;
+  std::vector<BodyList<Functor>> m_lists; ///< where it is several
+};
+
+/// The same, for any number of teams; put on the list where the thread records.
 template <class ExecSpace, class Functor>
 void for_teams(ExecSpace const& exec, std::string const& label, Index teams, int threads, std::size_t scratch,
                Functor const& functor)
 {
-  if (teams > 0) launch_teams(exec, label, teams, threads, scratch, functor);
+  if (teams <= 0) return;
+  if (auto* const list = recording<ExecSpace>) {
+    list->push_back(std::make_unique<TeamsLaunch<ExecSpace, Functor>>(label, teams, threads, scratch, functor));
+    return;
+  }
+  launch_teams(exec, label, teams, threads, scratch, functor);
 }
 
 template <class Body>
@@ -91,12 +154,82 @@ struct RunBlocks
   }
 };
 
+template <class Body>
+struct RunListed
+{
+  /// The bodies of a fused launch begin at multiples of this, so that no warp has two of them.
+  static constexpr Index granule = 32;
+  BodyList<Body> list;
+  KOKKOS_FUNCTION void operator()(Index place) const
+  {
+    int const i = list.find(place);
+    Index const item = place - list.first(i);
+    if (item < list.items(i)) list.body(i)(item, item + 1);
+  }
+};
+
+template <class ExecSpace, class Body>
+void for_items(ExecSpace const& exec, std::string const& label, Index count, Index grain, Body const& body);
+
+/// Launches of for_items as values: one, or on a device several fused, unless the body has a type `not_fused`.
+template <class ExecSpace, class Body>
+class ItemsLaunch final : public Launch<ExecSpace>
+{
+public:
+  ItemsLaunch(std::string const& label, Index count, Index grain, Body const& body)
+      : m_label(&label), m_count(count), m_grain(grain), m_body(body)
+  {
+  }
+  std::pair<std::type_index, int> kind() const override { return {typeid(ItemsLaunch), 0}; }
+  std::unique_ptr<Launch<ExecSpace>> copy() const override { return std::make_unique<ItemsLaunch>(*this); }
+  std::unique_ptr<Launch<ExecSpace>> fuse(std::span<Launch<ExecSpace> const* const> all) const override
+  {
+    if constexpr (!fuses) {
+      return std::make_unique<LaunchesInTurn<ExecSpace>>(all);
+    } else {
+      auto fused = std::make_unique<ItemsLaunch>(*this);
+      constexpr Index granule = RunListed<Body>::granule;
+      for (auto const* const launch : all) {
+        auto const& one = static_cast<ItemsLaunch const&>(*launch);
+        add_to(fused->m_lists, one.m_body, one.m_count, (one.m_count + granule - 1) / granule * granule,
+               std::numeric_limits<Index>::max());
+      }
+      return fused;
+    }
+  }
+  void run(ExecSpace const& exec) const override
+  {
+    if constexpr (!fuses) {
+      for_items(exec, *m_label, m_count, m_grain, m_body);
+    } else {
+      if (m_lists.empty()) for_items(exec, *m_label, m_count, m_grain, m_body);
+      for (auto const& list : m_lists)
+        launch_range(exec, *m_label, list.places(), RunListed<Body>{list});
+    }
+  }
+
+private:
+  static constexpr bool fuses = !is_host_space<ExecSpace> && !requires { typename Body::not_fused; };
+  struct Nothing
+  {
+  };
+  std::string const* m_label;
+  Index m_count, m_grain;
+  Body m_body;
+  // A host's bodies need not be fit for a list.
+  [[no_unique_address]] std::conditional_t<fuses, std::vector<BodyList<Body>>, Nothing> m_lists;
+};
+
 /// Runs the items [0, count) of `body(begin, end)`, on hosts in blocks of `grain` items. A single block runs in the
-/// calling thread: a parallel region costs more than it.
+/// calling thread: a parallel region costs more than it. Put on the list where the thread records.
 template <class ExecSpace, class Body>
 void for_items(ExecSpace const& exec, std::string const& label, Index count, Index grain, Body const& body)
 {
   if (count <= 0) return;
+  if (auto* const list = recording<ExecSpace>) {
+    list->push_back(std::make_unique<ItemsLaunch<ExecSpace, Body>>(label, count, grain, body));
+    return;
+  }
   if constexpr (!is_host_space<ExecSpace>) grain = 1;
   RunBlocks<Body> const run{body, count, grain};
   Index const blocks = (count + grain - 1) / grain;

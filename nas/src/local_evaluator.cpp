@@ -270,7 +270,7 @@ std::unique_ptr<Evaluator> make_local_evaluator(nn::TrainerOptions const& traine
 {
   require(workers >= 1, "evaluator: 'workers' must be at least 1, got ", workers);
   // On a GPU one thread of the host feeds all streams.
-  if (trainer.policy == nn::PopulationPolicy::interleaved ||
+  if (trainer.policy == nn::PopulationPolicy::interleaved || trainer.policy == nn::PopulationPolicy::fused ||
       (workers > 1 && trainer.backend == nn::BackendKind::cuda)) {
     auto interleaved = trainer;
     interleaved.in_flight = workers;

@@ -24,7 +24,7 @@ Evaluation evaluate_on(ExecSpace const& exec, spec::Architecture const& architec
   network.load(weights);
   impl::BatchMaker<ExecSpace, Real> const maker(exec, dataset, batch);
   impl::MetricLog<ExecSpace> log(exec, 1);
-  impl::Clock const clock;
+  impl::Clock clock;
   top_k = std::max(1, std::min(top_k, architecture.classes));
   auto const keep_logits = [&](std::int64_t, int rows) {
     if (!logits) return;
@@ -38,7 +38,7 @@ Evaluation evaluate_on(ExecSpace const& exec, spec::Architecture const& architec
   impl::infer_split(network, maker, resident, identity.buffer(), batch, top_k, log.next(), keep_logits);
   std::vector<impl::MetricSums> sums;
   log.read(sums);
-  evaluation.seconds = clock.seconds();
+  evaluation.seconds = clock.lap();
   auto const metrics = impl::to_metrics(sums[0], architecture.classes > 0);
   evaluation.loss = metrics.loss;
   evaluation.accuracy = metrics.accuracy;

@@ -1,11 +1,13 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Many small networks on one device. A single one fills a fraction of a GPU, so several are trained at once, each on a
-// stream of its own. One thread of the host launches a turn of each and then looks after them in order; whoever ends
-// makes room for the next. Streams leave shapes as they are: any mixture of networks can share the device.
+// Many small networks on one device. A single one fills a fraction of a GPU, so several are trained at once: each on a
+// stream of its own (interleaved), or all in common launches (fused.hpp). One thread of the host launches a turn of
+// each and then looks after them in order; whoever ends makes room for the next. Any mixture of networks can share the
+// device.
 #pragma once
 
+#include "fused.hpp"
 #include "population.hpp"
 #include "trainer_candidate.hpp"
 
@@ -50,9 +52,14 @@ public:
   Interleaver(TrainerOptions const& options, Make const& make) : m_make(make)
   {
     require(options.in_flight >= 0, "in_flight must not be negative, got ", options.in_flight);
-    int const streams = options.in_flight > 0 ? options.in_flight : default_in_flight;
-    for (int i = 0; i < streams; ++i)
-      m_streams.push_back(make_stream<ExecSpace>(options.threads));
+    int const in_flight = options.in_flight > 0 ? options.in_flight : default_in_flight;
+    if (options.policy == PopulationPolicy::fused) {
+      m_streams.assign(in_flight, make_stream<ExecSpace>(options.threads));
+      m_fused.emplace(m_streams.front());
+    } else {
+      for (int i = 0; i < in_flight; ++i)
+        m_streams.push_back(make_stream<ExecSpace>(options.threads));
+    }
   }
 
   void add(int index, Candidate candidate)
@@ -70,11 +77,10 @@ public:
         return ended;
       }
       if (m_running.empty()) return std::nullopt;
-      for (auto& it : m_running) {
-        auto ended = it.started.training->finish_turn();
-        if (!ended) ended = it.started.training->launch_turn();
-        if (ended) end(it, *ended);
-      }
+      if (m_fused)
+        take_fused_turn();
+      else
+        take_turns();
       std::erase_if(m_running, [](auto const& it) { return it.started.training == nullptr; });
     }
   }
@@ -84,13 +90,16 @@ private:
   {
     Started started;
     ExecSpace exec;
+    std::uint64_t id = 0; ///< its own
   };
 
   Make m_make;
   std::vector<ExecSpace> m_streams; ///< free ones
   bool m_full = false;              ///< the first that waits found no memory, and nobody has ended since
   std::deque<Started> m_waiting;
-  std::vector<Running> m_running; ///< a turn of each has been launched
+  std::vector<Running> m_running; ///< where they are interleaved, a turn of each has been launched
+  std::uint64_t m_ids = 0;
+  std::optional<FusedTurns<ExecSpace>> m_fused;
   std::deque<std::pair<int, TrainResult>> m_ended;
 
   /// Starts what waits on the streams that are free. A candidate that finds no memory waits for the end of another.
@@ -108,12 +117,33 @@ private:
         continue;
       }
       m_streams.pop_back();
-      m_running.push_back({std::move(first), exec});
+      m_running.push_back({std::move(first), exec, m_ids++});
       m_waiting.pop_front();
-      if (auto const ended = m_running.back().started.training->launch_turn()) {
+      if (m_fused) continue;
+      if (auto const ended = launch_turn(*m_running.back().started.training)) {
         end(m_running.back(), *ended);
         m_running.pop_back();
       }
+    }
+  }
+
+  void take_turns()
+  {
+    for (auto& it : m_running) {
+      auto ended = finish_turn(*it.started.training);
+      if (!ended) ended = launch_turn(*it.started.training);
+      if (ended) end(it, *ended);
+    }
+  }
+
+  void take_fused_turn()
+  {
+    std::vector<FusedMember> members;
+    for (auto const& it : m_running)
+      members.push_back({it.id, it.started.training.get(), std::nullopt});
+    m_fused->run(members);
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      if (members[i].ended) end(m_running[i], *members[i].ended);
     }
   }
 

@@ -121,7 +121,7 @@ std::vector<TrainResult> train(TrainerOptions const& trainer, std::span<Candidat
   std::vector<TrainResult> results(population.size());
   int const count = static_cast<int>(population.size());
   impl::with_backend(trainer.backend, [&]<class ExecSpace>() {
-    if (trainer.policy == PopulationPolicy::interleaved ||
+    if (trainer.policy == PopulationPolicy::interleaved || trainer.policy == PopulationPolicy::fused ||
         (trainer.policy == PopulationPolicy::one_per_core && !impl::has_cores<ExecSpace>())) {
       auto options = trainer;
       options.in_flight =

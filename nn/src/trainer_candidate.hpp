@@ -62,39 +62,101 @@ struct ResidentDataset
   ResidentDataset& operator=(ResidentDataset const&) = delete;
 };
 
+/// Seconds between looks at it.
 class Clock
 {
 public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - m_start).count(); }
+  double lap()
+  {
+    auto const now = std::chrono::steady_clock::now();
+    return std::chrono::duration<double>(now - std::exchange(m_last, now)).count();
+  }
 
 private:
-  std::chrono::steady_clock::time_point m_start = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point m_last = std::chrono::steady_clock::now();
 };
 
 /// How a training ended, and why where it did not simply complete.
 using Outcome = std::pair<Status, std::string>;
 
-/// A training in turns, so that several share a device: a turn's steps are launched, other trainings launch theirs, and
-/// only then are the results waited for.
+/// A training in pieces, so that several can share a device. prepare, launch steps, look where a look is due, report
+/// where a report is due, and so on; an outcome is the end.
 class Training
 {
 public:
   virtual ~Training() = default;
 
-  /// Launches the steps up to the next look at their losses. An outcome is the end.
-  virtual std::optional<Outcome> launch_turn() = 0;
-  /// Waits for these steps; reads their losses and reports where a report is due. An outcome is the end.
-  virtual std::optional<Outcome> finish_turn() = 0;
+  /// What launch() launches: a step with a full batch, one with an epoch's shorter last batch, the validation. The
+  /// launches of a kind are the same every time, so that they can be recorded.
+  enum Kind { full_step, rest_step, validation };
+  /// Parts that a kind is launched in, in their order: the batches of the validation.
+  virtual int parts(Kind kind) const = 0;
+
+  /// Sees to it that a step is ready to be launched.
+  virtual std::optional<Outcome> prepare() = 0;
+  /// After prepare(): the kind of the steps that are ready, and how many of it; at least one.
+  virtual std::pair<Kind, std::int64_t> ready() const = 0;
+  virtual void launch(Kind kind, int part) const = 0;
+  /// So many steps have been launched.
+  virtual void advance(std::int64_t steps) = 0;
+  /// Launches some of the steps that are ready, by recordings of its own, and advances.
+  virtual void replay() = 0;
+
+  /// Whether the steps so far must be looked at before there are more.
+  virtual bool look_due() const = 0;
+  /// Waits for the steps so far and reads their losses.
+  virtual std::optional<Outcome> look() = 0;
+
+  /// After look().
+  virtual bool report_due() const = 0;
+  /// Before launch(validation); false where there is nothing to validate on.
+  virtual bool begin_validation() = 0;
+  /// Waits for the validation.
+  virtual void read_validation() = 0;
+  /// Tells the listeners.
+  virtual std::optional<Outcome> report() = 0;
+
+  /// Adds to the seconds of the training steps and of the validations.
+  virtual void spend(double seconds) = 0;
+  virtual void spend_validating(double seconds) = 0;
+
   /// After the end.
   virtual TrainResult result(Outcome const& outcome) = 0;
 };
+
+/// Launches the steps up to the next look.
+inline std::optional<Outcome> launch_turn(Training& training)
+{
+  for (Clock clock;;) {
+    auto const ended = training.prepare();
+    if (!ended) training.replay();
+    training.spend(clock.lap());
+    if (ended || training.look_due()) return ended;
+  }
+}
+
+/// Looks at these steps, and reports where a report is due.
+inline std::optional<Outcome> finish_turn(Training& training)
+{
+  Clock clock;
+  auto const ended = training.look();
+  training.spend(clock.lap());
+  if (ended || !training.report_due()) return ended;
+  if (training.begin_validation()) {
+    for (int part = 0; part < training.parts(Training::validation); ++part)
+      training.launch(Training::validation, part);
+    training.read_validation();
+    training.spend_validating(clock.lap());
+  }
+  return training.report();
+}
 
 /// From start to end.
 inline TrainResult run(Training& training)
 {
   for (;;) {
-    if (auto const ended = training.launch_turn()) return training.result(*ended);
-    if (auto const ended = training.finish_turn()) return training.result(*ended);
+    if (auto const ended = launch_turn(training)) return training.result(*ended);
+    if (auto const ended = finish_turn(training)) return training.result(*ended);
   }
 }
 
@@ -124,48 +186,107 @@ public:
     }
   }
 
-  std::optional<Outcome> launch_turn() override
+  std::optional<Outcome> prepare() override
   {
-    Clock const clock;
-    double const seconds_before = m_seconds;
-    auto const update_seconds = [&] { m_seconds = seconds_before + clock.seconds(); };
     // Leaves between two reports: all steps so far are done and accounted for.
     auto const leave = [&](Status status, std::string const& reason) {
-      auto const bad = read_log();
-      update_seconds();
+      auto const bad = look();
       return bad ? *bad : Outcome{status, reason};
     };
     bool const first = !std::exchange(m_begun, true);
     if (first && m_options.early_stopping_patience > 0 && m_stale_validations >= m_options.early_stopping_patience) {
       return Outcome{Status::early_stopped, "the training had stopped early before it was resumed"};
     }
-    while (m_step < m_total) {
-      if (m_interrupt.poll()) return leave(Status::interrupted, concat("interrupted after step ", m_step));
-      if (double const limit = m_options.time_limit_seconds; limit > 0) {
-        update_seconds();
-        if (m_seconds + m_validation_seconds >= limit) {
-          return leave(Status::time_limit, concat("the time limit of ", limit, " s was reached after step ", m_step));
-        }
-      }
-      enqueue_steps();
-      if (m_step < m_queue_end) continue;
-      update_seconds();
-      return std::nullopt;
+    if (m_step >= m_total) return Outcome{Status::completed, {}};
+    if (m_interrupt.poll()) return leave(Status::interrupted, concat("interrupted after step ", m_step));
+    if (double const limit = m_options.time_limit_seconds; limit > 0 && m_seconds + m_validation_seconds >= limit) {
+      return leave(Status::time_limit, concat("the time limit of ", limit, " s was reached after step ", m_step));
     }
-    return Outcome{Status::completed, {}};
+    if (m_step == m_queue_end) begin_queue();
+    return std::nullopt;
   }
 
-  std::optional<Outcome> finish_turn() override
+  std::pair<Kind, std::int64_t> ready() const override
   {
-    Clock const clock;
-    auto const bad = read_log();
-    m_seconds += clock.seconds();
-    if (bad) return bad;
-    if (!report_due(m_step)) return std::nullopt;
-    auto const outcome = report();
+    auto const within = m_step % m_steps_per_epoch;
+    auto const full = m_data.train.count / m_batch_size; // full batches of an epoch
+    if (within < full) return {full_step, std::min(m_queue_end - m_step, full - within)};
+    return {rest_step, 1};
+  }
+
+  int parts(Kind kind) const override
+  {
+    return kind == validation ? static_cast<int>((m_data.validation.count + m_batch_size - 1) / m_batch_size) : 1;
+  }
+
+  void launch(Kind kind, int part) const override
+  {
+    if (kind == validation) {
+      std::int64_t const first = std::int64_t{part} * m_batch_size;
+      int const batch = static_cast<int>(std::min<std::int64_t>(m_batch_size, m_data.validation.count - first));
+      infer_batch(m_network, m_maker, m_data.validation, m_data.identity.buffer(), first, batch, m_top_k,
+                  m_validation_sums);
+      return;
+    }
+    int const batch = kind == full_step ? m_batch_size : static_cast<int>(m_data.train.count % m_batch_size);
+    auto const order = m_options.order == Order::sequential ? m_data.identity.buffer() : m_order.buffer();
+    launch_step(m_network, m_maker, m_data.train, order, m_options, batch, m_top_k, m_queue);
+  }
+
+  void advance(std::int64_t steps) override { m_step += steps; }
+
+  void replay() override
+  {
+    auto const [kind, most] = ready();
+    advance(m_replays[kind].run(m_exec, most, [&, kind = kind] { launch(kind, 0); }));
+  }
+
+  bool look_due() const override { return m_step == m_queue_end; }
+
+  std::optional<Outcome> look() override
+  {
+    auto const known = m_pending.size();
+    m_queue.read(m_step - m_queue_begin, m_pending);
+    m_queue_begin = m_step;
+    auto step = m_step - static_cast<std::int64_t>(m_pending.size() - known);
+    for (std::size_t i = known; i < m_pending.size(); ++i) {
+      ++step;
+      double const loss = m_pending[i][0] / m_pending[i][3];
+      if (m_candidate.log_steps) {
+        for (auto* const listener : m_candidate.listeners)
+          listener->on_step(m_index, step, loss);
+      }
+      if (!std::isfinite(loss)) return Outcome{Status::diverged, concat("the loss of step ", step, " is not finite")};
+    }
+    return std::nullopt;
+  }
+
+  bool report_due() const override { return report_due(m_step); }
+
+  bool begin_validation() override
+  {
+    m_validated = {};
+    if (m_data.validation.count == 0) return false;
+    m_validation_sums = m_validation_log.next();
+    return true;
+  }
+
+  void read_validation() override
+  {
+    std::vector<MetricSums> sums;
+    m_validation_log.read(sums);
+    m_validated = to_metrics(sums[0], m_classification);
+  }
+
+  std::optional<Outcome> report() override
+  {
+    auto const outcome = tell();
     if (outcome.first != Status::completed && m_step < m_total) return outcome;
     return std::nullopt;
   }
+
+  void spend(double seconds) override { m_seconds += seconds; }
+  void spend_validating(double seconds) override { m_validation_seconds += seconds; }
 
   TrainResult result(Outcome const& outcome) override
   {
@@ -197,8 +318,10 @@ private:
   Network<ExecSpace, Real> m_network;
   BatchMaker<ExecSpace, Real> m_maker;
   StepQueue<ExecSpace> m_queue;
-  std::array<Replay<ExecSpace>, 2> m_replays; ///< of full batches and of an epoch's shorter last one
+  std::array<Replay<ExecSpace>, 2> m_replays; ///< of full_step and rest_step
   MetricLog<ExecSpace> m_validation_log;
+  kernels::Buffer<ExecSpace, double> m_validation_sums; ///< of the validation that was begun; always the same place
+  Metrics m_validated;
   std::vector<kernels::StepState> m_rows;
   std::vector<MetricSums> m_pending;               ///< of the steps since the last report
   std::int64_t m_step = 0;                         ///< steps done
@@ -299,7 +422,9 @@ private:
   {
     if (m_options.order == Order::sequential || m_order_epoch == epoch) return;
     m_exec.fence("nasturtium::trainer: last epoch's order is free");
-    m_host_order = shuffled_order(m_data.train.count, m_options.seed, epoch);
+    // In its place: recorded launches read it there.
+    auto const order = shuffled_order(m_data.train.count, m_options.seed, epoch);
+    m_host_order.assign(order.begin(), order.end());
     m_order.assign(m_exec, m_host_order, "nasturtium::trainer::order");
     m_order_epoch = epoch;
   }
@@ -322,48 +447,8 @@ private:
     m_queue_end = step;
   }
 
-  /// One step, or several of one kind with one call.
-  void enqueue_steps()
-  {
-    if (m_step == m_queue_end) begin_queue();
-    auto const within = m_step % m_steps_per_epoch;
-    auto const full = m_data.train.count / m_batch_size; // full batches of an epoch
-    if (within < full) {
-      auto const most = std::min(m_queue_end - m_step, full - within);
-      m_step += m_replays[0].run(m_exec, most, [&] { launch(m_batch_size); });
-    } else {
-      int const rest = static_cast<int>(m_data.train.count - full * m_batch_size);
-      m_step += m_replays[1].run(m_exec, 1, [&] { launch(rest); });
-    }
-  }
-
-  void launch(int batch) const
-  {
-    auto const order = m_options.order == Order::sequential ? m_data.identity.buffer() : m_order.buffer();
-    launch_step(m_network, m_maker, m_data.train, order, m_options, batch, m_top_k, m_queue);
-  }
-
-  /// Waits for the steps so far and takes their metrics; an outcome where a loss is not finite.
-  std::optional<Outcome> read_log()
-  {
-    auto const known = m_pending.size();
-    m_queue.read(m_step - m_queue_begin, m_pending);
-    m_queue_begin = m_step;
-    auto step = m_step - static_cast<std::int64_t>(m_pending.size() - known);
-    for (std::size_t i = known; i < m_pending.size(); ++i) {
-      ++step;
-      double const loss = m_pending[i][0] / m_pending[i][3];
-      if (m_candidate.log_steps) {
-        for (auto* const listener : m_candidate.listeners)
-          listener->on_step(m_index, step, loss);
-      }
-      if (!std::isfinite(loss)) return Outcome{Status::diverged, concat("the loss of step ", step, " is not finite")};
-    }
-    return std::nullopt;
-  }
-
-  /// Validates and tells the listeners; completed means that nobody wants to stop.
-  Outcome report()
+  /// Tells the listeners; completed means that nobody wants to stop.
+  Outcome tell()
   {
     EpochReport report;
     report.candidate = m_index;
@@ -380,10 +465,9 @@ private:
     report.train_loss = trained.loss;
     report.train_accuracy = trained.accuracy;
     report.train_top_k = trained.top_k;
-    auto const validated = validate();
-    report.validation_loss = validated.loss;
-    report.validation_accuracy = validated.accuracy;
-    report.validation_top_k = validated.top_k;
+    report.validation_loss = m_validated.loss;
+    report.validation_accuracy = m_validated.accuracy;
+    report.validation_top_k = m_validated.top_k;
     report.seconds = m_seconds;
     report.validation_seconds = m_validation_seconds;
     m_reports.push_back(report);
@@ -414,18 +498,6 @@ private:
       return {Status::paused, concat("a listener paused it at epoch ", report.epoch)};
     }
     return outcome;
-  }
-
-  Metrics validate()
-  {
-    if (m_data.validation.count == 0) return {};
-    Clock const clock;
-    infer_split(m_network, m_maker, m_data.validation, m_data.identity.buffer(), m_batch_size, m_top_k,
-                m_validation_log.next(), [](std::int64_t, int) {});
-    std::vector<MetricSums> sums;
-    m_validation_log.read(sums);
-    m_validation_seconds += clock.seconds();
-    return to_metrics(sums[0], m_classification);
   }
 };
 

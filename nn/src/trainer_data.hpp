@@ -265,6 +265,17 @@ std::vector<std::int32_t> identity_order(std::int64_t count);
 /// Order of the training samples in an epoch: Fisher and Yates with numbers of (seed, shuffle, epoch).
 std::vector<std::int32_t> shuffled_order(std::int64_t count, std::uint64_t seed, int epoch);
 
+/// Inference over the samples [first, first + batch) of a split; adds to `metrics` with plain cross-entropy.
+template <class ExecSpace, class Real>
+void infer_batch(Network<ExecSpace, Real> const& network, BatchMaker<ExecSpace, Real> const& maker,
+                 ResidentSamples<ExecSpace> const& samples, kernels::Buffer<ExecSpace, std::int32_t const> identity,
+                 std::int64_t first, int batch, int top_k, kernels::Buffer<ExecSpace, double> metrics)
+{
+  maker.make(samples, {}, 0, 0, identity, first, batch, network.images(batch, false));
+  network.forward(batch, false);
+  network.loss(batch, false, maker.labels(batch), maker.targets(batch), 0, top_k, metrics);
+}
+
 /// Inference over a split in its order; adds to `metrics` with plain cross-entropy. `each_batch` is called after every
 /// batch with (first sample, batch).
 template <class ExecSpace, class Real, class EachBatch>
@@ -274,9 +285,7 @@ void infer_split(Network<ExecSpace, Real> const& network, BatchMaker<ExecSpace, 
 {
   for (std::int64_t first = 0; first < samples.count; first += batch_size) {
     int const batch = static_cast<int>(std::min<std::int64_t>(batch_size, samples.count - first));
-    maker.make(samples, {}, 0, 0, identity, first, batch, network.images(batch, false));
-    network.forward(batch, false);
-    network.loss(batch, false, maker.labels(batch), maker.targets(batch), 0, top_k, metrics);
+    infer_batch(network, maker, samples, identity, first, batch, top_k, metrics);
     each_batch(first, batch);
   }
 }

@@ -11,6 +11,17 @@
 
 namespace nasturtium::nn {
 
+class FusedStepper::Implementation
+{
+public:
+  virtual ~Implementation() = default;
+  virtual std::int64_t launch(std::int64_t steps) = 0;
+  virtual void wait() = 0;
+  virtual double loss(int network) const = 0;
+  virtual std::int64_t launches() const = 0;
+  virtual std::vector<std::int64_t> launches_apart() const = 0;
+};
+
 class Stepper::Implementation
 {
 public:
@@ -62,8 +73,18 @@ datasets::Dataset make_batch(spec::Architecture const& architecture, TrainOption
   return dataset;
 }
 
+/// A stepper whose launches can be recorded.
+template <class ExecSpace>
+class SteppingOn : public Stepper::Implementation
+{
+public:
+  /// Makes steps ready, at most steps_at_a_time; returns how many.
+  virtual std::int64_t begin(std::int64_t steps) = 0;
+  virtual void launch_one() const = 0;
+};
+
 template <class ExecSpace, class Real>
-class StepperOn final : public Stepper::Implementation
+class StepperOn final : public SteppingOn<ExecSpace>
 {
 public:
   StepperOn(ExecSpace const& exec, spec::Architecture const& architecture, TrainOptions const& options)
@@ -79,7 +100,7 @@ public:
     m_network.initialise(options.initialiser, options.seed);
   }
 
-  std::int64_t launch(std::int64_t steps) override
+  std::int64_t begin(std::int64_t steps) override
   {
     m_launched = std::min<std::int64_t>(steps, steps_at_a_time);
     if (m_launched == 0) return 0;
@@ -88,11 +109,20 @@ public:
       m_rows.push_back(
           {0, m_step + i, 0, m_network.rates(m_options.optimiser, m_options.optimiser.learning_rate, m_step + i + 1)});
     m_queue.begin(m_rows);
+    return m_launched;
+  }
+
+  void launch_one() const override
+  {
+    impl::launch_step(m_network, m_maker, m_data.train, m_data.identity.buffer(), m_options, m_options.batch_size,
+                      m_top_k, m_queue);
+  }
+
+  std::int64_t launch(std::int64_t steps) override
+  {
+    begin(steps);
     for (std::int64_t done = 0; done < m_launched;)
-      done += m_replay.run(m_exec, m_launched - done, [&] {
-        impl::launch_step(m_network, m_maker, m_data.train, m_data.identity.buffer(), m_options, m_options.batch_size,
-                          m_top_k, m_queue);
-      });
+      done += m_replay.run(m_exec, m_launched - done, [&] { launch_one(); });
     return m_launched;
   }
 
@@ -129,8 +159,8 @@ private:
 };
 
 template <class ExecSpace>
-std::unique_ptr<Stepper::Implementation> make_on(ExecSpace const& exec, spec::Architecture const& architecture,
-                                                 TrainOptions const& options)
+std::unique_ptr<SteppingOn<ExecSpace>> make_on(ExecSpace const& exec, spec::Architecture const& architecture,
+                                               TrainOptions const& options)
 {
   check(options);
   spec::infer(architecture);
@@ -138,6 +168,54 @@ std::unique_ptr<Stepper::Implementation> make_on(ExecSpace const& exec, spec::Ar
     return std::make_unique<StepperOn<ExecSpace, double>>(exec, architecture, options);
   return std::make_unique<StepperOn<ExecSpace, float>>(exec, architecture, options);
 }
+
+template <class ExecSpace>
+class FusedStepperOn final : public FusedStepper::Implementation
+{
+public:
+  FusedStepperOn(ExecSpace const& exec, std::span<spec::Architecture const> architectures, TrainOptions const& options)
+      : m_exec(exec)
+  {
+    require(!architectures.empty(), "stepper: there is no network");
+    for (auto const& architecture : architectures)
+      m_steppers.push_back(make_on(exec, architecture, options));
+    std::vector<kernels::LaunchList<ExecSpace>> lists(m_steppers.size());
+    for (std::size_t i = 0; i < lists.size(); ++i) {
+      lists[i].record([&] { m_steppers[i]->launch_one(); });
+      m_apart.push_back(static_cast<std::int64_t>(lists[i].size()));
+    }
+    m_fused.emplace(lists);
+  }
+
+  std::int64_t launch(std::int64_t steps) override
+  {
+    std::int64_t count = 0;
+    for (auto const& stepper : m_steppers)
+      count = stepper->begin(steps);
+    for (std::int64_t done = 0; done < count;)
+      done += m_replay.run(m_exec, count - done, [&] { m_fused->run(m_exec); });
+    return count;
+  }
+  void wait() override
+  {
+    for (auto const& stepper : m_steppers)
+      stepper->wait();
+  }
+  double loss(int network) const override
+  {
+    require(network >= 0 && network < static_cast<int>(m_steppers.size()), "stepper: there is no network ", network);
+    return m_steppers[static_cast<std::size_t>(network)]->loss();
+  }
+  std::int64_t launches() const override { return static_cast<std::int64_t>(m_fused->size()); }
+  std::vector<std::int64_t> launches_apart() const override { return m_apart; }
+
+private:
+  ExecSpace m_exec;
+  std::vector<std::unique_ptr<SteppingOn<ExecSpace>>> m_steppers;
+  std::vector<std::int64_t> m_apart;
+  std::optional<kernels::FusedLaunches<ExecSpace>> m_fused;
+  impl::Replay<ExecSpace> m_replay;
+};
 
 /// Bytes of what StepperOn holds beside its network.
 template <class ExecSpace, class Real>
@@ -218,6 +296,51 @@ MadeStepper Stepper::make(TrainerOptions const& trainer, spec::Architecture cons
     }
   });
   return made;
+}
+
+FusedStepper::FusedStepper(TrainerOptions const& trainer, std::span<spec::Architecture const> architectures,
+                           TrainOptions const& options)
+{
+  impl::with_backend(trainer.backend, [&]<class ExecSpace>() {
+    try {
+      m_implementation = std::make_unique<FusedStepperOn<ExecSpace>>(impl::make_stream<ExecSpace>(trainer.threads),
+                                                                     architectures, options);
+    } catch (impl::OutOfMemory const& error) {
+      fail("stepper: ", error.what());
+    }
+  });
+}
+
+FusedStepper::~FusedStepper() = default;
+FusedStepper::FusedStepper(FusedStepper&&) noexcept = default;
+FusedStepper& FusedStepper::operator=(FusedStepper&&) noexcept = default;
+
+void FusedStepper::run(std::int64_t steps)
+{
+  while (steps > 0) {
+    steps -= launch(steps);
+    wait();
+  }
+}
+std::int64_t FusedStepper::launch(std::int64_t steps)
+{
+  return m_implementation->launch(steps);
+}
+void FusedStepper::wait()
+{
+  m_implementation->wait();
+}
+double FusedStepper::loss(int network) const
+{
+  return m_implementation->loss(network);
+}
+std::int64_t FusedStepper::launches() const
+{
+  return m_implementation->launches();
+}
+std::vector<std::int64_t> FusedStepper::launches_apart() const
+{
+  return m_implementation->launches_apart();
 }
 
 Stepper::~Stepper() = default;

@@ -50,7 +50,7 @@ class Run(Folder):
     def test_every_command_could_be_given(self) -> None:
         parts = self.commands("--data", str(self.out), "--max-autotune", "--batches", "64,128", "--models", "1,8")
         self.assertEqual(set(parts), {"context", "build", "tests", "determinism", "policies", "memory-limit", "parity", "steps", "peer-steps",
-                                      "kernels", "peers", "memory", "tiles", "sanitizer", "search", "summary"})
+                                      "kernels", "peers", "memory", "tiles", "populations", "sanitizer", "search", "summary"})
         reference = documents.read_reference(ROOT / "docs/reference.md")
         programs = 0
         for part, commands in parts.items():
@@ -66,10 +66,15 @@ class Run(Folder):
                         self.assertIn(f'add_argument("{option}"', text, script)
         self.assertGreater(programs, 8)
         self.assertIn("--batch=64,128", parts["steps"][0])
-        filters = {part: re.compile(parts[part][0][3].removeprefix("--benchmark_filter=")) for part in ("kernels", "tiles")}
-        for name, told in {"conv/c04/forward/mb64/tiles": {"kernels", "tiles"}, "conv/c04/backward_data/mb512/tiles-wide": {"tiles"},
-                           "conv/c17/forward/mb64/direct": {"kernels"}, "conv/c04/forward/mb256/tiles": set(),
-                           "matmul/512x512x512/backward_weights/mb512/tiles": {"kernels", "tiles"},
+        self.assertIn("--fused", parts["steps"][0])
+        self.assertIn("--models=8", parts["populations"][0])
+        flag = "--benchmark_filter="
+        filters = {part: re.compile(next(word for word in parts[part][0] if word.startswith(flag)).removeprefix(flag))
+                   for part in ("kernels", "tiles", "populations")}
+        for name, told in {"conv/c04/forward/mb64/tiles": {"kernels", "tiles", "populations"}, "conv/c04/backward_data/mb512/tiles-wide": {"tiles"},
+                           "conv/c17/forward/mb64/direct": {"kernels", "populations"}, "conv/c04/forward/mb256/tiles": set(),
+                           "conv/c17/forward/mb64/fused/P8": {"populations"},
+                           "matmul/512x512x512/backward_weights/mb512/tiles": {"kernels", "tiles", "populations"},
                            "matmul/4096x64x512/forward/mb4096/tiles-small": {"tiles"}}.items():
             self.assertEqual({part for part, pattern in filters.items() if pattern.search(name + "/real_time")}, told, name)
 
@@ -208,6 +213,13 @@ class Summary(Folder):
         self.assertIn("Measured peak, tf32: 300,000 GFLOP/s (8192x8192x8192 forward)", text)
         self.assertIn("Under 50 % of cuDNN or cuBLAS: 1 of 3", text)
         self.assertRegex(text, r"40\.0 %  f01 +backward_data +batch +64 tf32 +10\.0 us, theirs +4\.0 us")
+
+    def test_populations(self) -> None:
+        self.benchmarks("populations-tf32.json", google("conv/c04/forward/mb64/tiles/real_time", 10.0), google("conv/c04/forward/mb64/fused/P8/real_time", 20.0),
+                        google("conv/c05/forward/mb64/tiles/real_time", 10.0), google("conv/c05/forward/mb64/fused/P8/real_time", 80.0),
+                        google("conv/c06/forward/mb64/fused/P8/real_time", 80.0))
+        text = self.summary()
+        self.assertRegex(text, r"conv +forward +8 +tf32 +2 +2\.00 +1\.00 +4\.00")
 
     def test_tiles(self) -> None:
         self.benchmarks("tiles-tf32.json", google("conv/c04/forward/mb64/tiles/real_time", 40.0), google("conv/c04/forward/mb64/tiles-wide/real_time", 20.0),

@@ -363,12 +363,15 @@ TEST_CASE("the same seed twice: the same bits; another seed: others; no policy c
   go("a", {"--seed", "7"});
   go("b", {"--seed", "7", "--threads", "1"});
   go("c", {"--seeds", "7,8,9"});
-  go("d", {"--seeds", "7,8,9", "--policy", "one_per_core"});
+  std::vector<std::string> const policies{"one_per_core", "interleaved", "fused"};
+  for (auto const& policy : policies)
+    go(policy, {"--seeds", "7,8,9", "--policy", policy});
   check_same_weights(folder / "a/weights.h5", folder / "b/weights.h5");
   CHECK(curve_values(folder / "a/curves.csv") == curve_values(folder / "b/curves.csv"));
   check_same_weights(folder / "a/weights.h5", folder / "c/small-s7/weights.h5");
-  for (std::string const name : {"small-s7", "small-s8", "small-s9"})
-    check_same_weights(folder / "c/" + name + "/weights.h5", folder / "d/" + name + "/weights.h5");
+  for (auto const& policy : policies)
+    for (std::string const name : {"small-s7", "small-s8", "small-s9"})
+      check_same_weights(folder / "c/" + name + "/weights.h5", folder / policy + "/" + name + "/weights.h5");
   CHECK(nn::load_weights(folder / "c/small-s7/weights.h5").begin()->second.values !=
         nn::load_weights(folder / "c/small-s8/weights.h5").begin()->second.values);
 }

@@ -234,10 +234,37 @@ TEST_CASE("search: several workers answer every question once, and every network
   auto const result = run(searching(two, more));
   INFO(result.err);
   REQUIRE(result.status == 0);
-  auto a = rows(one + "/trials.csv"), b = rows(two + "/trials.csv");
+  std::string const fused = folder / "fused";
+  more.push_back("--fused");
+  REQUIRE(run(searching(fused, more)).status == 0);
+  auto a = rows(one + "/trials.csv");
   std::sort(a.begin(), a.end());
-  std::sort(b.begin(), b.end());
-  CHECK(a == b);
+  for (auto const& other : {two, fused}) {
+    auto b = rows(other + "/trials.csv");
+    std::sort(b.begin(), b.end());
+    CHECK(a == b);
+  }
+}
+
+TEST_CASE("search: fused workers, stopped early by the engine, make the same search every time; --resume takes --fused")
+{
+  Folder const folder;
+  std::string const one = folder / "one", two = folder / "two";
+  std::vector<std::string> const options{"--algorithm", "nsga-net-steady", "--predictor", "penguin",   "--population",
+                                         "4",           "--evaluations",   "12",          "--workers", "4",
+                                         "--fused"};
+  auto const first = run(searching(one, options));
+  INFO(first.err);
+  REQUIRE(first.status == 0);
+  REQUIRE(run(searching(two, options)).status == 0);
+  check_same_search(one, two);
+  auto trials = CsvReader::open(one + "/trials.csv");
+  int stopped = 0;
+  while (trials.next())
+    stopped += trials.fields()[trials.column("status")] == "stopped";
+  CHECK(stopped > 0);
+  CHECK(run({"search", "--resume", one, "--fused"}).status == 0); // it had ended
+  check_same_search(one, two);
 }
 
 TEST_CASE("search: kill -9 with several workers loses nothing")

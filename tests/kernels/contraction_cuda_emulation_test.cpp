@@ -112,7 +112,11 @@ int emulate(std::vector<Contraction<Real>> const& list, std::optional<TileShape>
   for (auto const& c : list)
     bytes += workspace_bytes<Real>(c.pass, c.shape);
   std::vector<double> workspace(bytes / sizeof(double) + 1, std::numeric_limits<double>::quiet_NaN());
-  auto* const memory = reinterpret_cast<std::byte*>(workspace.data());
+  std::vector<std::byte*> memory;
+  for (auto* next = reinterpret_cast<std::byte*>(workspace.data()); auto const& c : list) {
+    memory.push_back(next);
+    next += workspace_bytes<Real>(c.pass, c.shape);
+  }
   std::span<Contraction<Real> const> const span(list);
   switch (list.front().pass) {
   case Pass::forward:

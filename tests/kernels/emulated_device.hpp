@@ -185,12 +185,4 @@ namespace nasturtium::kernels::impl {
 template <>
 inline constexpr bool is_host_space<nasturtium::testing::EmulatedDevice> = false;
 
-template <class ExecSpace>
-struct TeamOf;
-template <>
-struct TeamOf<nasturtium::testing::EmulatedDevice>
-{
-  using type = nasturtium::testing::EmulatedTeam;
-};
-
 } // namespace nasturtium::kernels::impl

@@ -47,21 +47,21 @@ std::vector<Job> jobs_of(int count, int epochs)
   return jobs;
 }
 
-/// One thread; `interleaved`: as on a GPU.
-nn::TrainerOptions one_thread(bool interleaved = false)
+using Policy = nn::PopulationPolicy;
+
+/// One thread; interleaved or fused: as on a GPU.
+nn::TrainerOptions one_thread(Policy policy = Policy::one_after_another)
 {
-  nn::TrainerOptions options{.threads = 1};
-  if (interleaved) options.policy = nn::PopulationPolicy::interleaved;
-  return options;
+  return {.threads = 1, .policy = policy};
 }
 
-/// Numbers of workers, each with threads of their own (or, of one, without) and interleaved.
-std::vector<std::pair<int, bool>> ways(std::vector<int> const& workers)
+/// Numbers of workers, each with threads of their own (or, of one, without), interleaved and fused.
+std::vector<std::pair<int, Policy>> ways(std::vector<int> const& workers)
 {
-  std::vector<std::pair<int, bool>> pairs;
-  for (bool const interleaved : {false, true}) {
+  std::vector<std::pair<int, Policy>> pairs;
+  for (auto const policy : {Policy::one_after_another, Policy::interleaved, Policy::fused}) {
     for (int const count : workers)
-      pairs.emplace_back(count, interleaved);
+      pairs.emplace_back(count, policy);
   }
   return pairs;
 }
@@ -85,12 +85,12 @@ TEST_CASE("evaluator: every job once, with the same bits whatever the number of 
 {
   auto const data = small_data();
   std::map<int, nn::TrainResult> reference;
-  for (auto const& [workers, interleaved] : ways({1, 2, 5})) {
-    INFO(workers << " workers, interleaved " << interleaved);
+  for (auto const& [workers, policy] : ways({1, 2, 5})) {
+    INFO(workers << " workers, policy " << static_cast<int>(policy));
     auto const owner = std::this_thread::get_id();
     std::map<int, std::vector<double>> heard;
     auto const evaluator =
-        make_local_evaluator(one_thread(interleaved), data, workers, [&](int id, nn::EpochReport const& report) {
+        make_local_evaluator(one_thread(policy), data, workers, [&](int id, nn::EpochReport const& report) {
           CHECK(std::this_thread::get_id() == owner);
           heard[id].push_back(report.epoch);
           return nn::Decision::proceed;
@@ -123,10 +123,10 @@ TEST_CASE("evaluator: every job once, with the same bits whatever the number of 
 TEST_CASE("evaluator: a job that is told to stop stops, and nobody else")
 {
   auto const data = small_data();
-  for (auto const& [workers, interleaved] : ways({1, 3})) {
-    INFO(workers << " workers, interleaved " << interleaved);
+  for (auto const& [workers, policy] : ways({1, 3})) {
+    INFO(workers << " workers, policy " << static_cast<int>(policy));
     auto const evaluator =
-        make_local_evaluator(one_thread(interleaved), data, workers, [](int id, nn::EpochReport const& report) {
+        make_local_evaluator(one_thread(policy), data, workers, [](int id, nn::EpochReport const& report) {
           return id == 2 && report.epoch >= 2 ? nn::Decision::stop : nn::Decision::proceed;
         });
     evaluator->submit(jobs_of(4, 3));
@@ -157,9 +157,9 @@ TEST_CASE("evaluator: a job may start from weights")
 TEST_CASE("evaluator: what cannot be trained is a result")
 {
   auto const data = small_data();
-  for (auto const& [workers, interleaved] : ways({1, 2})) {
-    INFO(workers << " workers, interleaved " << interleaved);
-    auto const evaluator = make_local_evaluator(one_thread(interleaved), data, workers, proceed);
+  for (auto const& [workers, policy] : ways({1, 2})) {
+    INFO(workers << " workers, policy " << static_cast<int>(policy));
+    auto const evaluator = make_local_evaluator(one_thread(policy), data, workers, proceed);
     auto jobs = jobs_of(3, 1);
     jobs[1].architecture.input.height = 9; // not the data's
     jobs[2].options.optimiser.learning_rate = 1e30;
@@ -176,24 +176,23 @@ TEST_CASE("evaluator: what cannot be trained is a result")
 TEST_CASE("evaluator: an error of the listener comes out of wait, and nothing hangs")
 {
   auto const data = small_data();
-  for (auto const& [workers, interleaved] : ways({1, 2, 4})) {
-    INFO(workers << " workers, interleaved " << interleaved);
-    auto const evaluator =
-        make_local_evaluator(one_thread(interleaved), data, workers, [](int id, nn::EpochReport const&) {
-          if (id == 1) throw std::runtime_error("full disk");
-          return nn::Decision::proceed;
-        });
+  for (auto const& [workers, policy] : ways({1, 2, 4})) {
+    INFO(workers << " workers, policy " << static_cast<int>(policy));
+    auto const evaluator = make_local_evaluator(one_thread(policy), data, workers, [](int id, nn::EpochReport const&) {
+      if (id == 1) throw std::runtime_error("full disk");
+      return nn::Decision::proceed;
+    });
     evaluator->submit(jobs_of(6, 3));
     CHECK_THROWS_AS(drain(*evaluator), std::runtime_error);
-    if (workers > 1 || interleaved) CHECK_THROWS_AS(evaluator->wait(), std::runtime_error);
+    if (workers > 1 || policy != Policy::one_after_another) CHECK_THROWS_AS(evaluator->wait(), std::runtime_error);
   }
 }
 
 TEST_CASE("evaluator: an interrupt ends what is open, and an evaluator may be dropped at work")
 {
   auto const data = small_data();
-  for (auto const& [workers, interleaved] : ways({1, 3})) {
-    INFO(workers << " workers, interleaved " << interleaved);
+  for (auto const& [workers, policy] : ways({1, 3})) {
+    INFO(workers << " workers, policy " << static_cast<int>(policy));
     std::atomic<bool> stop = false;
     auto const evaluator = make_local_evaluator(
         one_thread(), data, workers,
@@ -207,7 +206,7 @@ TEST_CASE("evaluator: an interrupt ends what is open, and an evaluator may be dr
     CHECK(results.size() == 5);
     for (auto const& [id, result] : results)
       CHECK(result.status == nn::Status::interrupted);
-    auto const dropped = make_local_evaluator(one_thread(interleaved), data, workers, proceed);
+    auto const dropped = make_local_evaluator(one_thread(policy), data, workers, proceed);
     dropped->submit(jobs_of(5, 1000));
   }
   CHECK_THROWS_AS(make_local_evaluator(one_thread(), data, 0, proceed), Error);

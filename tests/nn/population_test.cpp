@@ -3,6 +3,7 @@
 //
 // No policy, no neighbour and no thread count changes a bit of a result, and a step allocates, fences and copies
 // nothing.
+#include "support/random_architecture.hpp"
 #include "support/small_data.hpp"
 
 #include <nasturtium/core/error.hpp>
@@ -10,7 +11,9 @@
 
 #include <Kokkos_Core.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <set>
@@ -140,6 +143,7 @@ TEST_CASE("population: policies, neighbours and thread counts do not change a bi
     auto const together = train({}, population, dataset);
     auto const apart = train({.policy = PopulationPolicy::one_per_core}, population, dataset);
     auto const interleaved = train({.policy = PopulationPolicy::interleaved}, population, dataset);
+    auto const fused = train({.policy = PopulationPolicy::fused}, population, dataset);
     auto const alone = train({.threads = 1}, std::span(population).subspan(2), dataset);
     INFO(name << ", " << threads << " threads");
     CHECK(together[1].status == Status::invalid); // another input: its neighbours do not mind
@@ -150,6 +154,9 @@ TEST_CASE("population: policies, neighbours and thread counts do not change a bi
     CHECK(interleaved[1].status == Status::invalid);
     CHECK(same_bits(together[0], interleaved[0]));
     CHECK(same_bits(together[2], interleaved[2]));
+    CHECK(fused[1].status == Status::invalid);
+    CHECK(same_bits(together[0], fused[0]));
+    CHECK(same_bits(together[2], fused[2]));
     CHECK(same_bits(together[2], alone[0]));
     CHECK_FALSE(same_bits(*together[0].weights, *together[2].weights));
   }
@@ -183,8 +190,9 @@ TEST_CASE("population: more candidates than cores, an empty one")
   CHECK(train({}, {}, dataset).empty());
 }
 
-TEST_CASE("interleaved: candidates of any length come and go, with the same bits")
+TEST_CASE("interleaved and fused: candidates of any length come and go, with the same bits")
 {
+  auto const policy = GENERATE(PopulationPolicy::interleaved, PopulationPolicy::fused);
   auto const dataset = patch_dataset({8, 8, 1}, 4, 300, 10); // 25 steps an epoch
   std::vector<Candidate> population;
   for (int i = 0; i < 9; ++i) {
@@ -196,8 +204,8 @@ TEST_CASE("interleaved: candidates of any length come and go, with the same bits
   }
   auto const expected = train({}, population, dataset);
   for (int const in_flight : {1, 2, 4, 0}) {
-    INFO(in_flight << " in flight");
-    InterleavedTrainer trainer({.in_flight = in_flight}, dataset);
+    INFO(in_flight << " in flight, fused " << (policy == PopulationPolicy::fused));
+    InterleavedTrainer trainer({.policy = policy, .in_flight = in_flight}, dataset);
     CHECK_FALSE(trainer.next());
     for (int i = 0; i < 5; ++i)
       trainer.add(i, population[static_cast<std::size_t>(i)]);
@@ -212,17 +220,146 @@ TEST_CASE("interleaved: candidates of any length come and go, with the same bits
     }
     CHECK(seen.size() == 9);
   }
-  CHECK_THROWS_AS(InterleavedTrainer({.in_flight = -1}, dataset), Error);
+  CHECK_THROWS_AS(InterleavedTrainer({.policy = policy, .in_flight = -1}, dataset), Error);
 }
 
-TEST_CASE("interleaved: one without memory waits for the others and is a result then; an interrupt ends all")
+TEST_CASE("fused: networks, optimisers, precisions and batches of every kind in one row, with the same bits")
 {
+  std::vector<spec::Architecture> networks; // of the zoo, for the same images
+  for (auto const& name : spec::zoo_names()) {
+    auto const network = spec::load_architecture(name);
+    if (network.input == spec::Shape{32, 32, 3} && network.classes == 10) networks.push_back(network);
+  }
+  REQUIRE(networks.size() >= 3);
+  auto const dataset = patch_dataset({32, 32, 3}, 10, 50, 21);
+  std::vector<Candidate> population;
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    auto it = candidate(networks[seed % networks.size()], seed);
+    it.options.epochs = 2;
+    it.options.batch_size = 8 + static_cast<int>(seed % 3);
+    it.options.optimiser.kind = static_cast<OptimiserKind>(seed % 4);
+    it.options.optimiser.clip_norm = seed % 2 == 0 ? 1 : 0;
+    it.options.augment = {static_cast<int>(seed % 2), true, 0};
+    if (seed % 5 == 4) it.options.precision = Precision::float64;
+    if (seed == 3) it.options.optimiser.learning_rate = 1e30; // diverges
+    if (seed == 7) it.options.max_steps = 5;
+    population.push_back(it);
+  }
+  auto const expected = train({}, population, dataset);
+  auto const fused = train({.policy = PopulationPolicy::fused, .in_flight = 7}, population, dataset);
+  for (std::size_t i = 0; i < population.size(); ++i) {
+    INFO("candidate " << i << ": " << name(expected[i].status) << " " << expected[i].reason);
+    CHECK(same_bits(expected[i], fused[i]));
+  }
+  CHECK(expected[3].status == Status::diverged);
+  CHECK(expected[7].status == Status::completed);
+  CHECK(expected[11].status == Status::completed);
+}
+
+TEST_CASE("fused: who is stopped or paused leaves the others as they are, and goes on in other company")
+{
+  auto const dataset = patch_dataset({8, 8, 1}, 4, 40, 12);
+  struct Stop : Listener
+  {
+    Decision decision;
+    double epoch;
+    Stop(Decision its, double at) : decision(its), epoch(at) {}
+    Decision on_report(EpochReport const& report) override
+    {
+      return report.epoch >= epoch ? decision : Decision::proceed;
+    }
+  } stop(Decision::stop, 1), pause(Decision::pause, 2);
+  std::vector<Candidate> population;
+  for (int i = 0; i < 5; ++i) {
+    population.push_back(candidate(small_network(), static_cast<std::uint64_t>(i)));
+    population.back().options.epochs = 4;
+  }
+  auto const expected = train({}, population, dataset);
+  population[1].listeners = {&stop};
+  population[2].listeners = {&pause};
+  auto results = train({.policy = PopulationPolicy::fused}, population, dataset);
+  for (auto const i : {0, 3, 4})
+    CHECK(same_bits(results[static_cast<std::size_t>(i)], expected[static_cast<std::size_t>(i)]));
+  CHECK(results[1].status == Status::stopped);
+  CHECK(results[1].reports.size() == 1);
+  REQUIRE(results[2].status == Status::paused);
+  for (auto const& result : results)
+    CHECK(result.seconds > 0);
+  population[2].listeners.clear();
+  population[2].resume_from = results[2].state;
+  std::vector<Candidate> const others{population[2], population[4]};
+  auto const resumed = train({.policy = PopulationPolicy::fused}, others, dataset);
+  CHECK(same_bits(*resumed[0].weights, *expected[2].weights));
+  CHECK(same_bits(resumed[1], expected[4]));
+}
+
+TEST_CASE("fused: random networks step together with the bits of their own steps")
+{
+  for (std::uint64_t first = 0; first < 48; first += 8) {
+    std::vector<spec::Architecture> networks;
+    for (auto seed = first; seed < first + 8; ++seed)
+      networks.push_back(random_architecture(seed, 9));
+    TrainOptions options;
+    options.batch_size = 5;
+    options.precision = first % 16 == 0 ? Precision::float32 : Precision::float64;
+    FusedStepper fused({}, networks, options);
+    fused.run(3);
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < networks.size(); ++i) {
+      Stepper alone({}, networks[i], options);
+      alone.run(3);
+      INFO(networks[i].name);
+      CHECK(same_bits(alone.loss(), fused.loss(static_cast<int>(i))));
+      sum += fused.launches_apart()[i];
+    }
+    CHECK(fused.launches() < sum);
+  }
+}
+
+TEST_CASE("fused: a step of many networks is few launches, each with the bits of its own steps")
+{
+  std::vector<spec::Architecture> networks;
+  for (auto const* const name : {"mlp", "lenet", "cnn2", "lenet", "mlp"})
+    networks.push_back(spec::load_architecture(name));
+  TrainOptions options;
+  options.batch_size = 6;
+  counts::Scope const scope;
+  FusedStepper fused({}, networks, options);
+  auto const apart = fused.launches_apart();
+  REQUIRE(apart.size() == networks.size());
+  CHECK(apart[1] == apart[3]);
+  CHECK(fused.launches() >= *std::max_element(apart.begin(), apart.end()));
+  CHECK(fused.launches() < apart[0] + apart[1] + apart[2]);
+  fused.run(1);
+  auto const a = scope.now();
+  fused.run(5);
+  auto const b = scope.now();
+  CHECK(b.kernels > a.kernels);
+  CHECK(b.allocations == a.allocations);
+  CHECK(b.copies == a.copies);
+  CHECK(b.fences - a.fences == static_cast<int>(networks.size())); // each reads its losses once
+  for (std::size_t i = 0; i < networks.size(); ++i) {
+    Stepper alone({}, networks[i], options);
+    alone.run(6);
+    CHECK(alone.loss() == fused.loss(static_cast<int>(i)));
+  }
+  CHECK_THROWS_AS(fused.loss(5), Error);
+  CHECK_THROWS_AS(FusedStepper({}, {}, options), Error);
+  FusedStepper const same({}, std::vector(4, networks[2]), options);
+  CHECK(same.launches() == apart[2]);
+  options.memory_limit_bytes = 1000;
+  CHECK_THROWS_AS(FusedStepper({}, networks, options), Error);
+}
+
+TEST_CASE("interleaved and fused: one without memory waits for the others and is a result then; an interrupt ends all")
+{
+  auto const policy = GENERATE(PopulationPolicy::interleaved, PopulationPolicy::fused);
   auto const dataset = patch_dataset({8, 8, 1}, 4, 60, 20);
   std::vector<Candidate> population;
   for (int i = 0; i < 4; ++i)
     population.push_back(candidate(small_network(), 1));
   population[1].options.memory_limit_bytes = 1000;
-  InterleavedTrainer trainer({.in_flight = 3}, dataset);
+  InterleavedTrainer trainer({.policy = policy, .in_flight = 3}, dataset);
   for (int i = 0; i < 4; ++i)
     trainer.add(i, population[static_cast<std::size_t>(i)]);
   std::vector<int> order;
@@ -237,8 +374,7 @@ TEST_CASE("interleaved: one without memory waits for the others and is a result 
     it.options.epochs = 1000;
   }
   int polls = 0;
-  auto const results = train({.policy = PopulationPolicy::interleaved, .in_flight = 2}, population, dataset,
-                             [&] { return ++polls > 40; });
+  auto const results = train({.policy = policy, .in_flight = 2}, population, dataset, [&] { return ++polls > 40; });
   for (auto const& result : results)
     CHECK(result.status == Status::interrupted);
   CHECK(results[0].state);

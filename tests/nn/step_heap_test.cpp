@@ -30,4 +30,21 @@ TEST_CASE("step: the heap is left alone, whatever the network")
     CHECK(one <= 4);
   }
 }
+
+TEST_CASE("step: the heap is left alone by fused networks as well")
+{
+  std::vector<nn::spec::Architecture> networks;
+  for (auto const& network : nn::spec::zoo_names()) {
+    networks.push_back(nn::spec::load_architecture(network));
+  }
+  nn::TrainOptions options;
+  options.batch_size = 2;
+  nn::FusedStepper stepper({}, networks, options);
+  stepper.run(2);
+  long const before = allocations;
+  stepper.run(1);
+  long const one = allocations - before;
+  stepper.run(6);
+  CHECK(allocations - before - one == one);
+}
 #endif

@@ -7,6 +7,7 @@
 #include "contraction/host.hpp"
 #include "contraction/kokkos_kernels.hpp"
 #include "instantiate.hpp"
+#include "launch.hpp"
 #include "reference/contraction.hpp"
 
 #include <nasturtium/core/error.hpp>
@@ -51,10 +52,17 @@ void run_reference(ExecSpace const& exec, std::string const& label, Contraction<
 
 #ifdef KOKKOS_ENABLE_CUDA
 template <class Real>
+void run_cuda_list(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
+                   std::span<std::byte* const> workspaces)
+{
+  cuda::contract<Real>(exec, label, list, workspaces);
+}
+template <class Real>
 void run_cuda(Kokkos::Cuda const& exec, std::string const& label, Contraction<Real> const& problem,
               Workspace<Kokkos::Cuda> workspace)
 {
-  cuda::contract<Real>(exec, label, std::span<Contraction<Real> const>(&problem, 1), workspace);
+  std::byte* const memory = workspace.data();
+  run_cuda_list<Real>(exec, label, std::span(&problem, 1), std::span(&memory, 1));
 }
 bool accept_cuda(Layer, Pass pass, Conv2dShape const& shape)
 {
@@ -64,7 +72,8 @@ template <class Real, cuda::TileShape tiles>
 void run_tiles(Kokkos::Cuda const& exec, std::string const& label, Contraction<Real> const& problem,
                Workspace<Kokkos::Cuda> workspace)
 {
-  cuda::contract<Real>(exec, label, std::span<Contraction<Real> const>(&problem, 1), workspace, tiles);
+  std::byte* const memory = workspace.data();
+  cuda::contract<Real>(exec, label, std::span(&problem, 1), std::span(&memory, 1), tiles);
 }
 template <class Real, cuda::TileShape tiles>
 bool accept_tiles(Layer, Pass pass, Conv2dShape const& shape)
@@ -92,7 +101,7 @@ constexpr auto implementation_list()
 #ifdef KOKKOS_ENABLE_CUDA
   else if constexpr (std::is_same_v<ExecSpace, Kokkos::Cuda>) {
     using cuda::TileShape;
-    return std::array{Entry{"tiles", accept_cuda, cuda::workspace<Real>, run_cuda<Real>},
+    return std::array{Entry{"tiles", accept_cuda, cuda::workspace<Real>, run_cuda<Real>, run_cuda_list<Real>},
                       Entry{"tiles-wide", accept_tiles<Real, TileShape::wide>, cuda::workspace<Real>,
                             run_tiles<Real, TileShape::wide>},
                       Entry{"tiles-narrow", accept_tiles<Real, TileShape::narrow>, cuda::workspace<Real>,
@@ -150,6 +159,52 @@ void check(Conv2dShape const& s)
           s.in_width + s.pad_left + s.pad_right);
 }
 
+/// A contraction as a value, or several that one implementation runs as a list.
+template <class ExecSpace, class Real>
+class ContractionLaunch final : public Launch<ExecSpace>
+{
+public:
+  ContractionLaunch(std::string const& label, std::size_t implementation, Contraction<Real> const& problem,
+                    Workspace<ExecSpace> const& workspace)
+      : m_label(&label), m_implementation(implementation), m_problems{problem}, m_workspaces{workspace.data()},
+        m_workspace_bytes(workspace.extent(0))
+  {
+  }
+  std::pair<std::type_index, int> kind() const override
+  {
+    return {typeid(ContractionLaunch), static_cast<int>(m_implementation) * 3 + static_cast<int>(m_problems[0].pass)};
+  }
+  std::unique_ptr<Launch<ExecSpace>> copy() const override { return std::make_unique<ContractionLaunch>(*this); }
+  std::unique_ptr<Launch<ExecSpace>> fuse(std::span<Launch<ExecSpace> const* const> all) const override
+  {
+    if (entry().run_list == nullptr) return std::make_unique<LaunchesInTurn<ExecSpace>>(all);
+    auto fused = std::make_unique<ContractionLaunch>(*this);
+    fused->m_problems.clear(), fused->m_workspaces.clear();
+    for (auto const* const launch : all) {
+      auto const& one = static_cast<ContractionLaunch const&>(*launch);
+      fused->m_problems.insert(fused->m_problems.end(), one.m_problems.begin(), one.m_problems.end());
+      fused->m_workspaces.insert(fused->m_workspaces.end(), one.m_workspaces.begin(), one.m_workspaces.end());
+    }
+    return fused;
+  }
+  void run(ExecSpace const& exec) const override
+  {
+    if (m_problems.size() > 1)
+      entry().run_list(exec, *m_label, m_problems, m_workspaces);
+    else
+      entry().run(exec, *m_label, m_problems[0], Workspace<ExecSpace>(m_workspaces[0], m_workspace_bytes));
+  }
+
+private:
+  std::string const* m_label;
+  std::size_t m_implementation;
+  std::vector<Contraction<Real>> m_problems; ///< at least one
+  std::vector<std::byte*> m_workspaces;
+  std::size_t m_workspace_bytes; ///< of a single one
+
+  auto const& entry() const { return implementations<ExecSpace, Real>[m_implementation]; }
+};
+
 } // namespace
 
 template <class ExecSpace, class Real>
@@ -169,7 +224,14 @@ void contract(ExecSpace const& exec, Layer layer, std::string_view implementatio
     std::size_t const needed = entry.workspace(problem.pass, problem.shape);
     require(workspace.extent(0) >= needed, "contraction: workspace of ", workspace.extent(0), " bytes, ", needed,
             " needed");
-    entry.run(exec, label<ExecSpace, Real>(layer, problem.pass, i), problem, workspace);
+    auto const& name = label<ExecSpace, Real>(layer, problem.pass, i);
+    // Implementations of devices without lists launch by for_items, which records.
+    if (auto* const launches = recording<ExecSpace>;
+        launches && (is_host_space<ExecSpace> || entry.run_list != nullptr)) {
+      launches->push_back(std::make_unique<ContractionLaunch<ExecSpace, Real>>(name, i, problem, workspace));
+      return;
+    }
+    entry.run(exec, name, problem, workspace);
     return;
   }
   fail("contraction: no implementation \"", implementation, "\" for this problem");

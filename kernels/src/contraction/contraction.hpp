@@ -6,6 +6,7 @@
 
 #include "contraction/problem.hpp"
 
+#include <span>
 #include <string>
 
 namespace nasturtium::kernels::impl {
@@ -27,9 +28,13 @@ struct Implementation
   bool (*accepts)(Layer, Pass, Conv2dShape const&);
   std::size_t (*workspace)(Pass, Conv2dShape const&);
   void (*run)(ExecSpace const&, std::string const& label, Contraction<Real> const&, Workspace<ExecSpace>);
+  /// Contractions of one pass together, each with its own workspace; null where that gains nothing.
+  void (*run_list)(ExecSpace const&, std::string const& label, std::span<Contraction<Real> const>,
+                   std::span<std::byte* const> workspaces) = nullptr;
 };
 
-/// Runs the first implementation that accepts the problem, or the one that is named.
+/// Runs the first implementation that accepts the problem, or the one that is named; puts it on the list where the
+/// thread records (launch_list.hpp).
 template <class ExecSpace, class Real>
 void contract(ExecSpace const& exec, Layer layer, std::string_view implementation, Contraction<Real> const& problem,
               Workspace<ExecSpace> workspace);

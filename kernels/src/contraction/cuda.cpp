@@ -12,7 +12,7 @@ namespace nasturtium::kernels::impl::cuda {
 
 template <class Real, MathMode mode>
 void launch(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
-            std::byte* workspace, std::optional<TileShape> tiles);
+            std::span<std::byte* const> workspaces, std::optional<TileShape> tiles);
 
 bool accepts_shape(Pass pass, Conv2dShape const& s)
 {
@@ -39,22 +39,22 @@ template std::size_t workspace<double>(Pass, Conv2dShape const&);
 
 template <>
 void contract(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<double> const> list,
-              Buffer<Kokkos::Cuda, std::byte> workspace, std::optional<TileShape> tiles)
+              std::span<std::byte* const> workspaces, std::optional<TileShape> tiles)
 {
-  launch<double, MathMode::full>(exec, label + "[double]", list, workspace.data(), tiles);
+  launch<double, MathMode::full>(exec, label, list, workspaces, tiles);
 }
 
 template <>
 void contract(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<float> const> list,
-              Buffer<Kokkos::Cuda, std::byte> workspace, std::optional<TileShape> tiles)
+              std::span<std::byte* const> workspaces, std::optional<TileShape> tiles)
 {
   switch (math_mode()) {
   case MathMode::full:
-    return launch<float, MathMode::full>(exec, label + "[float32]", list, workspace.data(), tiles);
+    return launch<float, MathMode::full>(exec, label, list, workspaces, tiles);
   case MathMode::tf32:
-    return launch<float, MathMode::tf32>(exec, label + "[tf32]", list, workspace.data(), tiles);
+    return launch<float, MathMode::tf32>(exec, label, list, workspaces, tiles);
   case MathMode::bf16:
-    return launch<float, MathMode::bf16>(exec, label + "[bf16]", list, workspace.data(), tiles);
+    return launch<float, MathMode::bf16>(exec, label, list, workspaces, tiles);
   }
 }
 

@@ -24,15 +24,16 @@ bool accepts_shape(Pass pass, Conv2dShape const& shape);
 template <class Real>
 bool accepts_tiles(TileShape tiles, Pass pass, Conv2dShape const& shape);
 
-/// Bytes of workspace of one contraction; of a list, the sum.
+/// Bytes of workspace of one contraction.
 template <class Real>
 std::size_t workspace(Pass pass, Conv2dShape const& shape);
 
-/// Runs contractions of one pass, a population, in as few launches as their tiles allow. float computes in math_mode().
-/// `tiles` asks for a shape other than the plan's; not heard where moments are made.
+/// Runs contractions of one pass, a population, in as few launches as their tiles allow; each has a workspace of its
+/// own. float computes in math_mode(). `tiles` asks for a shape other than the plan's; not heard where moments are
+/// made.
 template <class Real>
 void contract(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
-              Buffer<Kokkos::Cuda, std::byte> workspace, std::optional<TileShape> tiles = {});
+              std::span<std::byte* const> workspaces, std::optional<TileShape> tiles = {});
 
 } // namespace nasturtium::kernels::impl::cuda
 

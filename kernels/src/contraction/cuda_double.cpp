@@ -7,7 +7,7 @@
 namespace nasturtium::kernels::impl::cuda {
 
 template void launch<double, MathMode::full>(Kokkos::Cuda const&, std::string const&,
-                                             std::span<Contraction<double> const>, std::byte*,
+                                             std::span<Contraction<double> const>, std::span<std::byte* const>,
                                              std::optional<TileShape>);
 
 } // namespace nasturtium::kernels::impl::cuda

@@ -7,7 +7,8 @@
 namespace nasturtium::kernels::impl::cuda {
 
 template void launch<float, MathMode::full>(Kokkos::Cuda const&, std::string const&,
-                                            std::span<Contraction<float> const>, std::byte*, std::optional<TileShape>);
+                                            std::span<Contraction<float> const>, std::span<std::byte* const>,
+                                            std::optional<TileShape>);
 
 } // namespace nasturtium::kernels::impl::cuda
 

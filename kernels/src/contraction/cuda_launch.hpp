@@ -6,7 +6,7 @@
 #pragma once
 
 #include "cuda_schedule.hpp"
-#include "label.hpp"
+#include "launch.hpp"
 
 #include <nasturtium/core/error.hpp>
 
@@ -114,14 +114,6 @@ struct FinishKernel
   }
 };
 
-/// A policy whose kernel takes its functor as the argument of the launch, whatever its size up to 4 KiB. Without the
-/// hint some versions of Kokkos pass more than 512 bytes through constant memory, for which the host waits.
-template <class Policy>
-auto by_argument(Policy const& policy)
-{
-  return Kokkos::Experimental::require(policy, Kokkos::Experimental::WorkItemProperty::HintLightWeight);
-}
-
 /// Launches of one pass on an instance.
 template <class Real, Pass pass, MathMode mode>
 struct DeviceLaunch
@@ -139,12 +131,21 @@ struct DeviceLaunch
   }
   void finish(ProblemList<Real> const& list) const
   {
-    Kokkos::parallel_for(launch_label(label),
+    Kokkos::parallel_for(full_label(),
                          by_argument(Kokkos::RangePolicy<Kokkos::Cuda, Kokkos::IndexType<int>>(exec, 0, list.items())),
                          FinishKernel<Real>{list});
   }
 
 private:
+  /// With the arithmetic, where a tool listens; made for it alone, since a step must not touch the heap.
+  std::string full_label() const
+  {
+    if (!Kokkos::Tools::profileLibraryLoaded()) return {};
+    return label + (sizeof(Real) == 8        ? "[double]"
+                    : mode == MathMode::tf32 ? "[tf32]"
+                    : mode == MathMode::bf16 ? "[bf16]"
+                                             : "[float32]");
+  }
   template <int vector>
   void tiles(ProblemList<Real> const& list, TileShape shape) const
   {
@@ -161,23 +162,23 @@ private:
     using Kernel = TileKernel<T, Real>;
     typename Kernel::Policy policy(exec, list.items(), block_threads);
     policy.set_scratch_size(0, Kokkos::PerTeam(static_cast<int>(T::shared_size * sizeof(Real)) + 16));
-    Kokkos::parallel_for(launch_label(label), by_argument(policy), Kernel{list});
+    Kokkos::parallel_for(full_label(), by_argument(policy), Kernel{list});
   }
 };
 
 /// Instantiated in one source file for each mode, to spread the work of the compiler.
 template <class Real, MathMode mode>
 void launch(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
-            std::byte* workspace, std::optional<TileShape> tiles)
+            std::span<std::byte* const> workspaces, std::optional<TileShape> tiles)
 {
   if (list.empty()) return;
   switch (list.front().pass) {
   case Pass::forward:
-    return run_list(DeviceLaunch<Real, Pass::forward, mode>{exec, label}, list, workspace, tiles);
+    return run_list(DeviceLaunch<Real, Pass::forward, mode>{exec, label}, list, workspaces, tiles);
   case Pass::backward_data:
-    return run_list(DeviceLaunch<Real, Pass::backward_data, mode>{exec, label}, list, workspace, tiles);
+    return run_list(DeviceLaunch<Real, Pass::backward_data, mode>{exec, label}, list, workspaces, tiles);
   case Pass::backward_weights:
-    return run_list(DeviceLaunch<Real, Pass::backward_weights, mode>{exec, label}, list, workspace, tiles);
+    return run_list(DeviceLaunch<Real, Pass::backward_weights, mode>{exec, label}, list, workspaces, tiles);
   }
 }
 

@@ -70,18 +70,32 @@ private:
   int m_vector = 1;
 };
 
-/// Runs contractions of one pass; the workspace has the sum of their workspace_bytes.
+/// Runs contractions of one pass, each with a workspace of its workspace_bytes. Problems that can share a launch do,
+/// wherever they stand on the list
 template <class Real, class Launch>
-void run_list(Launch const& launch, std::span<Contraction<Real> const> list, std::byte* workspace,
+void run_list(Launch const& launch, std::span<Contraction<Real> const> list, std::span<std::byte* const> workspaces,
               std::optional<TileShape> tiles = {})
 {
   Schedule<Real, Launch> schedule(launch);
-  for (auto const& c : list) {
-    if (c.shape.batch == 0 && c.pass != Pass::backward_weights) continue; // no pixels; gradients of weights become zero
-    for_each_problem(
-        c, workspace, [&](Problem<Real> const& p, TileShape shape, int vector) { schedule.add(p, shape, vector); },
-        tiles);
-    workspace += workspace_bytes<Real>(c.pass, c.shape);
+  auto const add_all = [&](auto const& wanted) {
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      auto const& c = list[i];
+      if (c.shape.batch == 0 && c.pass != Pass::backward_weights) continue; // no pixels; gradients of weights become 0
+      for_each_problem(
+          c, workspaces[i],
+          [&](Problem<Real> const& p, TileShape shape, int vector) {
+            if (wanted(shape, vector)) schedule.add(p, shape, vector);
+          },
+          tiles);
+    }
+  };
+  if (list.size() == 1) {
+    add_all([](TileShape, int) { return true; });
+  } else {
+    for (auto const shape : {TileShape::wide, TileShape::narrow, TileShape::small}) {
+      for (bool const single : {false, true})
+        add_all([&](TileShape its, int vector) { return its == shape && (vector == 1) == single; });
+    }
   }
   schedule.flush();
 }

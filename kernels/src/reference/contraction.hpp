@@ -6,7 +6,7 @@
 #pragma once
 
 #include "contraction/problem.hpp"
-#include "label.hpp"
+#include "parallel.hpp"
 
 #include <string>
 
@@ -161,12 +161,22 @@ struct BackwardBias
   }
 };
 
+template <class Functor>
+struct EachItem
+{
+  using not_fused = void; // nobody wants it fast
+  Functor functor;
+  KOKKOS_FUNCTION void operator()(Index begin, Index end) const
+  {
+    for (Index item = begin; item < end; ++item)
+      functor(item);
+  }
+};
+
 template <class ExecSpace, class Functor>
 void launch(ExecSpace const& exec, std::string const& label, Index items, Functor const& functor)
 {
-  if (items > 0)
-    Kokkos::parallel_for(launch_label(label), Kokkos::RangePolicy<ExecSpace, Kokkos::IndexType<Index>>(exec, 0, items),
-                         functor);
+  for_items(exec, label, items, 1, EachItem<Functor>{functor});
 }
 
 /// Runs one contraction; needs no workspace.

@@ -51,8 +51,8 @@ public:
 };
 
 /// Trains in this process on data that outlive the evaluator. One worker: every job with all of the trainer's threads.
-/// More: on a host each with one thread, as many at a time as there are workers; on a GPU, and with the policy
-/// interleaved, in turns on one device (nn::InterleavedTrainer). The networks come out with the same bits.
+/// More: on a host each with one thread, as many at a time as there are workers; on a GPU, and with the policies
+/// interleaved and fused, in turns on one device (nn::InterleavedTrainer). The networks come out with the same bits.
 /// `interrupted` is polled at every training step, by several threads where there are several workers; once it was
 /// true, all open jobs end with the status interrupted.
 std::unique_ptr<Evaluator> make_local_evaluator(nn::TrainerOptions const& trainer, datasets::Dataset const& dataset,

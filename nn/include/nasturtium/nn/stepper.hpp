@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,36 @@ public:
 private:
   explicit Stepper(std::unique_ptr<Implementation> implementation);
 
+  std::unique_ptr<Implementation> m_implementation;
+};
+
+/// Several networks on one device, stepped together in common launches (PopulationPolicy::fused), each with a batch of
+/// its own. A step of all gives each the bits of a Stepper's step.
+class FusedStepper
+{
+public:
+  /// As Stepper's, for every one of the architectures (at least one).
+  FusedStepper(TrainerOptions const& trainer, std::span<spec::Architecture const> architectures,
+               TrainOptions const& options);
+  ~FusedStepper();
+  FusedStepper(FusedStepper&&) noexcept;
+  FusedStepper& operator=(FusedStepper&&) noexcept;
+
+  /// As Stepper's; a step is one of every network.
+  void run(std::int64_t steps);
+  std::int64_t launch(std::int64_t steps);
+  void wait();
+
+  /// Mean loss of a network's batch in the last step that was run. Throws Error where there is no such network.
+  double loss(int network) const;
+
+  /// Launches of a step: of all networks together, and of each on its own (kernels::FusedLaunches::size).
+  std::int64_t launches() const;
+  std::vector<std::int64_t> launches_apart() const;
+
+  class Implementation; ///< one per backend
+
+private:
   std::unique_ptr<Implementation> m_implementation;
 };
 

@@ -38,7 +38,7 @@ struct EpochReport
   double validation_loss = 0, validation_accuracy = 0, validation_top_k = 0; ///< NaN without a validation split
   double learning_rate = 0;
   double seconds = 0; ///< of training steps, since the candidate's start (resumes included); of candidates that share a
-                      ///< device, the time that passed in its turns
+                      ///< device, the time that passed in its turns, or of fused ones its share of the time
   double validation_seconds = 0;
 };
 
@@ -103,6 +103,7 @@ enum class PopulationPolicy {
   one_after_another, ///< each with all threads of the device
   one_per_core,      ///< each single-threaded, as many at a time as there are threads; on a GPU as interleaved
   interleaved,       ///< several at once in turns of some steps, on a GPU each on a stream of its own
+  fused,             ///< several at once in step, on a GPU in common launches, whatever their shapes
 };
 
 struct TrainerOptions
@@ -110,7 +111,7 @@ struct TrainerOptions
   BackendKind backend = available_backends().front();
   int threads = 0; ///< 0: all
   PopulationPolicy policy = PopulationPolicy::one_after_another;
-  int in_flight = 0; ///< candidates that `interleaved` trains at once; 0: 32
+  int in_flight = 0; ///< candidates that `interleaved` and `fused` train at once; 0: 32
 };
 
 /// Trains all candidates on the data set and returns their results in the same order. A candidate that fails is a
@@ -119,8 +120,8 @@ struct TrainerOptions
 std::vector<TrainResult> train(TrainerOptions const& trainer, std::span<Candidate const> population,
                                datasets::Dataset const& dataset, std::function<bool()> const& interrupted = {});
 
-/// Trains candidates as they come, TrainerOptions::in_flight of them at once; the policy is interleaved, whatever the
-/// options say. Results are those of train(), bit for bit. For one thread of the host, which does all work in next().
+/// Trains candidates as they come, TrainerOptions::in_flight of them at once, fused where that is the policy, else
+/// interleaved. Results are those of train(), bit for bit. For one thread of the host, which does all work in next().
 class InterleavedTrainer
 {
 public:
