@@ -5,7 +5,7 @@
 # Everything that is to be done on a node with a GPU, in one call: build, tests, benchmarks, peers, a search, a summary.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
-all=context,build,tests,determinism,policies,memory-limit,parity,steps,peer-steps,kernels,peers,memory,tiles,populations,sanitizer,search,summary
+all=context,build,tests,determinism,policies,memory-limit,parity,steps,tuned,peer-steps,kernels,peers,memory,tiles,populations,sanitizer,search,summary
 
 usage() {
   cat <<EOT
@@ -133,6 +133,7 @@ expected() {
     tiles) awk "BEGIN {printf \"repetitions alone at most %.0f s\n\", 3 * (100 * $(count "$kernel_batches") + 21) * 5 * $min_time * $(count "$math")}" ;;
     peers) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", (100 * $(count "$kernel_batches") + 22) * 5 * 0.04 * $(count "$math")}" ;;
     steps) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", 6 * $(count "$batches") * (2 * $(count "$models") - 1) * 5 * $min_time * $(count "$math")}" ;;
+    tuned) awk "BEGIN {printf \"repetitions alone at least %.0f s\n\", 6 * $(count "$batches") * 5 * $min_time * $(count "$math")}" ;;
     peer-steps) echo "tells by itself, in its log" ;;
   esac
 }
@@ -211,9 +212,19 @@ part_policies() {
       run cmp "$folder/alone-$seed/weights.h5" "$folder/$policy/resnet20-s$seed/weights.h5"
     done
   done
+  # An optimiser and a clipped, decayed gradient that a compiler could round otherwise in a fused kernel.
+  local adam=(--optimiser adam --learning-rate 0.002 --weight-decay 0.01 --clip-norm 1)
+  run "$nasturtium" "${common[@]}" "${adam[@]}" --seeds 1 --out "$folder/adam-1"
+  run "$nasturtium" "${common[@]}" "${adam[@]}" --seeds 1,2 --policy fused --out "$folder/adam-fused"
+  run cmp "$folder/adam-1/weights.h5" "$folder/adam-fused/resnet20-s1/weights.h5"
   run env NASTURTIUM_GRAPHS=0 "$nasturtium" "${common[@]}" --seeds 1 --out "$folder/no-graphs"
   run cmp "$folder/alone-1/weights.h5" "$folder/no-graphs/weights.h5"
-  [[ -n $dry ]] || echo "policies: ${policies[*]}, and without graphs: the same weights as alone"
+  run env NASTURTIUM_TILES="$folder/tiles.json" "$nasturtium" "${common[@]}" --seeds 1 --out "$folder/measured-tiles"
+  run cmp "$folder/alone-1/weights.h5" "$folder/measured-tiles/weights.h5"
+  # Networks of different shapes in common launches.
+  run "$nasturtium" "${common[@]}" --arch vgg32 --seeds 1 --policy fused --out "$folder/mixed"
+  run cmp "$folder/alone-1/weights.h5" "$folder/mixed/resnet20-s1/weights.h5"
+  [[ -n $dry ]] || echo "policies: ${policies[*]}, without graphs, with measured tiles, fused with another network: the same weights as alone"
 }
 
 # fails_with STATUS TEXT COMMAND...: the command's status and a text that stderr must have.
@@ -325,6 +336,12 @@ part_populations() {
 part_memory() {
   local modes=(float32) # nothing there depends on the arithmetic
   benchmark memory_bench memory
+}
+# The steps of single networks with measured tiles; --force measures them anew.
+part_tuned() {
+  [[ -z $force ]] || run rm -f "$out/tile-choices.json"
+  export NASTURTIUM_TILES=$out/tile-choices.json
+  benchmark step_bench tuned --batch="$batches" --models=1
 }
 # Populations on a stream a model, and in common launches.
 part_steps() { benchmark step_bench steps --batch="$batches" --models="$models" --fused; }

@@ -8,7 +8,7 @@ Training: candidates per hour = 3600 / (10 epochs x images / images per second),
 ours / theirs at the same network, batch, number of models and arithmetic (steps-MATH.json, peer-steps.csv). Kernels: cuDNN's and
 cuBLAS' time / ours of the same shape, pass, batch and arithmetic (kernels-MATH.json, peers.csv), in both of many calls that
 are queued and waited for together. Tiles: the plan's shape of tiles beside the others in one run (tiles-MATH.json).
-Populations: a call's time x models / the time of as many independent calls in common launches (populations-MATH.json).
+Tuned: a step's time with the plan's tiles / with measured ones (steps-MATH.json, tuned-MATH.json). Populations: a call's time x models / the time of as many independent calls in common launches (populations-MATH.json).
 Peak: the largest rate that cuBLAS reached in peers.csv in that arithmetic.
 In bf16 and tf32 our tensors in memory are float32; PyTorch's are bf16 in bf16.
 """
@@ -21,7 +21,7 @@ import sys
 import xml.etree.ElementTree as tree
 from pathlib import Path
 
-PARTS = ("context", "build", "tests", "determinism", "policies", "memory-limit", "sanitizer", "kernels", "memory", "tiles", "populations", "steps",
+PARTS = ("context", "build", "tests", "determinism", "policies", "memory-limit", "sanitizer", "kernels", "memory", "tiles", "populations", "steps", "tuned",
          "peers", "peer-steps", "parity", "search")
 CLASSES = {"mlp": "mlp", "lenet": "small", "cnn2": "small", "vgg32": "medium", "resnet20": "medium", "odd": "medium"}
 IMAGES = {"mlp": 60000, "lenet": 60000, "cnn2": 60000}
@@ -57,7 +57,7 @@ def benchmarks(out: Path) -> list[Row]:
     rows: list[Row] = []
     for path in sorted(out.glob("*-*.json")):
         kind, _, math = path.stem.rpartition("-")
-        if kind not in ("kernels", "memory", "steps", "tiles", "populations"):
+        if kind not in ("kernels", "memory", "steps", "tuned", "tiles", "populations"):
             continue
         try:
             runs = json.loads(path.read_text())["benchmarks"]
@@ -249,6 +249,19 @@ def populations_table(rows: list[Row]) -> list[str]:
     return lines
 
 
+def tuned_table(rows: list[Row]) -> list[str]:
+    """What measured tiles gain in whole steps."""
+    times = {kind: {(str(row["math"]), str(row["name"])): float(row["time"]) * US[str(row["unit"])] for row in rows if row["kind"] == kind}
+             for kind in ("steps", "tuned")}
+    lines: list[str] = []
+    for math in dict.fromkeys(math for math, _ in times["tuned"]):
+        gains = [times["steps"][key] / time for key, time in times["tuned"].items() if key[0] == math and key in times["steps"]]
+        if gains:
+            lines.append(f"Measured tiles, {math}: a step is {statistics.geometric_mean(gains):.3f} x as fast in the mean of {len(gains)}, "
+                         f"{min(gains):.3f} to {max(gains):.3f}")
+    return [""] + lines if lines else []
+
+
 def write(path: Path, fields: tuple[str, ...], rows: list[Row]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fields, lineterminator="\n")
@@ -279,7 +292,7 @@ def main() -> int:
         print(f"PyTorch failed: {row['net']} batch {row['batch']} models {row['models']} {row['math']} {row['mode']}: {row['reason']}")
     if len(refused) > 10:
         print(f"PyTorch failed: {len(refused) - 10} more in {out / 'peer-steps.csv'}")
-    print("\n".join(kernels_table(ratios, kernels) + tiles_table(rows) + populations_table(rows) + steps_table(ratios)))
+    print("\n".join(kernels_table(ratios, kernels) + tiles_table(rows) + tuned_table(rows) + populations_table(rows) + steps_table(ratios)))
     return 0
 
 

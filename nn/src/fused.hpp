@@ -6,13 +6,13 @@
 // are packed anew when one ends or comes.
 #pragma once
 
+#include "population.hpp"
 #include "step_queue.hpp"
 #include "trainer_candidate.hpp"
 
 #include <nasturtium/kernels/launch_list.hpp>
 
 #include <algorithm>
-#include <limits>
 #include <list>
 #include <optional>
 #include <span>
@@ -36,8 +36,9 @@ public:
   /// All trainings must be on this instance.
   explicit FusedTurns(ExecSpace const& exec) : m_exec(exec) {}
 
-  /// Launches as many steps of all as are ready in each, looks where a look is due and reports where a report is due.
-  /// The time that passes is shared out equally.
+  /// Launches a few steps of all, as are ready in each, looks where a look is due and reports where a report is due.
+  /// Where some have come to an epoch's shorter last batch and others have not, these step alone and the others wait:
+  /// so they are in step again, and there are few sets of kinds to record. The time that passes is shared out equally.
   void run(std::span<FusedMember> members)
   {
     Clock clock;
@@ -48,16 +49,25 @@ public:
     }
     if (stepping.empty()) return;
     Key key;
-    std::int64_t steps = std::numeric_limits<std::int64_t>::max();
+    std::int64_t steps = most_steps;
     for (auto const* const member : stepping) {
       auto const [kind, most] = member->training->ready();
       key.emplace_back(member->id, kind);
       steps = std::min(steps, most);
     }
-    launch(key, stepping, steps);
+    auto const at_rest = [](auto const* member) { return member->training->ready().first == Training::rest_step; };
+    auto const resting = std::count_if(stepping.begin(), stepping.end(), at_rest);
+    if (resting > 0 && resting < static_cast<std::ptrdiff_t>(stepping.size())) {
+      for (auto* const member : stepping) {
+        if (at_rest(member)) member->training->replay();
+      }
+    } else {
+      launch(key, stepping, steps);
+      for (auto* const member : stepping)
+        member->training->advance(steps);
+    }
     for (auto* const member : stepping) {
       auto& training = *member->training;
-      training.advance(steps);
       if (!training.look_due()) continue;
       member->ended = training.look();
       if (!member->ended && training.report_due()) reporting.push_back(member);
@@ -71,7 +81,13 @@ public:
       validating.push_back(member);
       key.emplace_back(member->id, Training::validation);
     }
-    if (!validating.empty()) launch(key, validating, 1);
+    if (validating.size() == 1) {
+      auto const& training = *validating.front()->training;
+      for (int part = 0; part < training.parts(Training::validation); ++part)
+        training.launch(Training::validation, part);
+    } else if (!validating.empty()) {
+      launch(key, validating, 1);
+    }
     for (auto* const member : validating)
       member->training->read_validation();
     for (double const lap = clock.lap(); auto* const member : validating)
@@ -80,7 +96,21 @@ public:
       member->ended = member->training->report();
   }
 
+  /// A training has ended: what was recorded with it is of no use any more.
+  void forget(std::uint64_t id)
+  {
+    auto const has = [&](Program const& program) {
+      return std::any_of(program.key.begin(), program.key.end(), [&](auto const& it) { return it.first == id; });
+    };
+    if (std::none_of(m_programs.begin(), m_programs.end(), has)) return;
+    m_exec.fence("nasturtium::fused: a recording is given up");
+    m_programs.remove_if(has);
+  }
+
 private:
+  /// Steps between two looks at the caller's wish to stop and at time limits: on hosts, where a launch waits, one.
+  static constexpr std::int64_t most_steps = has_cores<ExecSpace>() ? 1 : steps_in_a_row;
+
   using Key = std::vector<std::pair<std::uint64_t, Training::Kind>>;
 
   struct Program

@@ -151,6 +151,7 @@ private:
   {
     m_ended.emplace_back(it.started.index, it.started.training->result(outcome));
     it.started.training.reset(); // before its candidate
+    if (m_fused) m_fused->forget(it.id);
     m_streams.push_back(it.exec);
     m_full = false;
   }

@@ -9,6 +9,7 @@
 #include <nasturtium/kernels/conv2d.hpp>
 #include <nasturtium/kernels/dense.hpp>
 #include <nasturtium/kernels/elementwise.hpp>
+#include <nasturtium/kernels/implementation.hpp>
 #include <nasturtium/kernels/loss.hpp>
 #include <nasturtium/kernels/optimiser.hpp>
 #include <nasturtium/kernels/pooling.hpp>
@@ -82,6 +83,27 @@ public:
   void update(OptimiserOptions const& options, double learning_rate, std::int64_t step,
               kernels::StepRates const* current = nullptr) const;
   kernels::StepRates rates(OptimiserOptions const& options, double learning_rate, std::int64_t step) const;
+
+  /// Calls f(pass, shape) for every contraction of a training step whose tiles can be chosen (kernels/tile_choice.hpp);
+  /// dense layers as convolutions of 1 x 1 images.
+  template <class F>
+  void for_each_contraction(int batch, F const& f) const
+  {
+    for (auto const& step : m_plan.steps) {
+      if (step.kind != StepKind::conv2d && step.kind != StepKind::dense) continue;
+      kernels::Conv2dShape shape;
+      if (step.kind == StepKind::conv2d) {
+        shape = conv2d_shape(step, batch);
+      } else {
+        auto const dense = dense_shape(step, batch);
+        shape.batch = batch, shape.in_channels = dense.in, shape.out_channels = dense.out;
+      }
+      if (!step.writes_moments) f(kernels::Pass::forward, shape);
+      if (!step.backward) continue;
+      if (step.gradients[0] != GradientMode::none) f(kernels::Pass::backward_data, shape);
+      if (step.trained) f(kernels::Pass::backward_weights, shape);
+    }
+  }
 
   Plan const& plan() const { return m_plan; }
   std::int64_t bytes() const { return m_memory.total(); }

@@ -3,6 +3,8 @@
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/nn/trainer.hpp>
 
+#include "tile_cache.hpp"
+
 #include <Kokkos_Core.hpp>
 #ifdef KOKKOS_ENABLE_OPENMP
 #include <omp.h>
@@ -108,6 +110,14 @@ Runtime::Runtime(int& argc, char** argv, int threads)
     std::replace(message.begin(), message.end(), '\n', ' ');
     fail("the backends did not come up: ", message);
   }
+#ifdef KOKKOS_ENABLE_CUDA
+  try {
+    impl::TileCache::of_process(Kokkos::Cuda().cuda_device_prop().name); // now, so that a bad file begins nothing
+  } catch (...) {
+    Kokkos::finalize();
+    throw;
+  }
+#endif
   std::copy(arguments.begin(), arguments.begin() + count, argv);
   if (count < argc) argv[count] = nullptr;
   argc = count;

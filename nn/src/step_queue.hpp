@@ -6,6 +6,7 @@
 // steps are the same.
 #pragma once
 
+#include "tile_cache.hpp"
 #include "trainer_data.hpp"
 
 #include <nasturtium/core/error.hpp>
@@ -107,6 +108,27 @@ private:
   kernels::Buffer<ExecSpace, kernels::Index> cursor() const { return buffer(m_cursor); }
 };
 
+/// Measures the tiles of a network's contractions where NASTURTIUM_TILES asks for it (tile_cache.hpp); on hosts
+/// nothing.
+template <class ExecSpace, class Real>
+void tune_tiles(Network<ExecSpace, Real> const& network, int batch)
+{
+#ifdef KOKKOS_ENABLE_CUDA
+  if constexpr (std::is_same_v<ExecSpace, Kokkos::Cuda>) {
+    auto const& exec = network.exec();
+    auto* const cache = TileCache::of_process(exec.cuda_device_prop().name);
+    if (cache == nullptr) return;
+    network.for_each_contraction(batch, [&](kernels::Pass pass, kernels::Conv2dShape const& shape) {
+      cache->need(kernels::TileProblem::of<Real>(pass, shape),
+                  [&] { return kernels::measure_tiles<ExecSpace, Real>(exec, pass, shape); });
+    });
+    cache->try_save();
+  }
+#endif
+  (void)network;
+  (void)batch;
+}
+
 /// The launches of one training step, from gathering the batch to filing its metrics; they are the same for every step
 /// with such a batch.
 template <class ExecSpace, class Real>
@@ -123,6 +145,9 @@ void launch_step(Network<ExecSpace, Real> const& network, BatchMaker<ExecSpace, 
   network.update(options.optimiser, 0, 1, &current->rates);
   queue.finish_step();
 }
+
+/// Steps that one graph has where so many are to come.
+inline constexpr int steps_in_a_row = 8;
 
 /// Steps whose launches are the same: on CUDA they are recorded as graphs and replayed, several with one call where so
 /// many are to come; elsewhere they are launched anew. NASTURTIUM_GRAPHS=0 in the environment does without graphs.
@@ -152,12 +177,14 @@ public:
     if (m_graph != nullptr) cudaGraphExecDestroy(m_graph);
   }
 
-  /// Records `launches` the first time. They must use the instance alone and neither allocate nor wait.
+  /// Records `launches` the first time. They must use the instance alone and neither allocate nor wait. False, and
+  /// nothing has run, where the device has no memory for the graph.
   template <class Launches>
-  void run(Kokkos::Cuda const& exec, Launches const& launches)
+  bool run(Kokkos::Cuda const& exec, Launches const& launches)
   {
-    if (m_graph == nullptr) record(exec.cuda_stream(), launches);
+    if (m_graph == nullptr && !record(exec.cuda_stream(), launches)) return false;
     check(cudaGraphLaunch(m_graph, exec.cuda_stream()), "launch");
+    return true;
   }
 
 private:
@@ -170,7 +197,7 @@ private:
   }
 
   template <class Launches>
-  void record(cudaStream_t stream, Launches const& launches)
+  bool record(cudaStream_t stream, Launches const& launches)
   {
     cudaGraph_t graph = nullptr;
     check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "start of the recording");
@@ -184,7 +211,13 @@ private:
     check(cudaStreamEndCapture(stream, &graph), "recording");
     auto const status = cudaGraphInstantiate(&m_graph, graph, 0);
     cudaGraphDestroy(graph);
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError(); // it is dealt with
+      m_graph = nullptr;
+      return false;
+    }
     check(status, "instantiation");
+    return true;
   }
 };
 
@@ -197,26 +230,27 @@ public:
   {
     // The first time loads the kernels and sets their attributes, which must not happen within a recording. A profiling
     // tool wants to see every launch, and to wait for it.
-    if (!wanted() || !m_warm || Kokkos::Tools::profileLibraryLoaded()) {
-      m_warm = true;
-      launches();
-      return 1;
+    if (wanted() && m_warm && !m_no_memory && !Kokkos::Tools::profileLibraryLoaded()) {
+      if (most >= several) {
+        auto const all = [&] {
+          for (int i = 0; i < several; ++i)
+            launches();
+        };
+        if (m_several.run(exec, all)) return several;
+      } else if (m_one.run(exec, launches)) {
+        return 1;
+      }
+      m_no_memory = true; // from now on as without graphs
     }
-    if (most < several) {
-      m_one.run(exec, launches);
-      return 1;
-    }
-    m_several.run(exec, [&] {
-      for (int i = 0; i < several; ++i)
-        launches();
-    });
-    return several;
+    m_warm = true;
+    launches();
+    return 1;
   }
 
 private:
-  static constexpr int several = 8;
+  static constexpr int several = steps_in_a_row;
 
-  bool m_warm = false;
+  bool m_warm = false, m_no_memory = false;
   Graph m_one, m_several;
 
   static bool wanted()

@@ -40,6 +40,8 @@ void start(ExecSpace const& exec, impl::ResidentDataset<ExecSpace> const& data, 
     failed(Status::out_of_memory, error.what());
   } catch (std::bad_alloc const&) {
     failed(Status::out_of_memory, "the host has not enough memory for the network");
+  } catch (std::exception const& error) { // an allocation by Kokkos, which throws a type of its own
+    failed(Status::out_of_memory, error.what());
   }
 }
 

@@ -177,6 +177,7 @@ public:
                   candidate.frozen),
         m_maker(exec, data.dataset, m_batch_size), m_queue(exec, queue_capacity), m_validation_log(exec, 1)
   {
+    tune_tiles(m_network, m_batch_size);
     m_rows.reserve(queue_capacity);
     if (candidate.resume_from) {
       restore(*candidate.resume_from);
@@ -184,6 +185,7 @@ public:
       m_network.initialise(m_options.initialiser, m_options.seed);
       if (candidate.initial_weights) m_network.load(*candidate.initial_weights);
     }
+    if (m_step < m_total) take_order(static_cast<int>(m_step / m_steps_per_epoch)); // the last that takes memory
   }
 
   std::optional<Outcome> prepare() override

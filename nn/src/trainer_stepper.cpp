@@ -97,6 +97,7 @@ public:
   {
     m_rows.reserve(steps_at_a_time);
     m_metrics.reserve(steps_at_a_time);
+    impl::tune_tiles(m_network, options.batch_size);
     m_network.initialise(options.initialiser, options.seed);
   }
 

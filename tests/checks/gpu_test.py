@@ -49,7 +49,7 @@ class Run(Folder):
 
     def test_every_command_could_be_given(self) -> None:
         parts = self.commands("--data", str(self.out), "--max-autotune", "--batches", "64,128", "--models", "1,8")
-        self.assertEqual(set(parts), {"context", "build", "tests", "determinism", "policies", "memory-limit", "parity", "steps", "peer-steps",
+        self.assertEqual(set(parts), {"context", "build", "tests", "determinism", "policies", "memory-limit", "parity", "steps", "tuned", "peer-steps",
                                       "kernels", "peers", "memory", "tiles", "populations", "sanitizer", "search", "summary"})
         reference = documents.read_reference(ROOT / "docs/reference.md")
         programs = 0
@@ -107,8 +107,8 @@ class Run(Folder):
 
     def test_a_policy_that_changes_weights_is_found(self) -> None:
         # Weights are the seed's number, but for one policy and seed.
-        trainer = ('while [[ $# -gt 0 ]]; do case $1 in --seeds) seeds=$2 ;; --policy) policy=$2 ;; --out) out=$2 ;; esac; shift; done\n'
-                   'for seed in ${seeds//,/ }; do folder=$out; [[ $seeds != *,* ]] || folder=$out/resnet20-s$seed\n'
+        trainer = ('while [[ $# -gt 0 ]]; do case $1 in --seeds) seeds=$2 ;; --arch) networks+=x ;; --policy) policy=$2 ;; --out) out=$2 ;; esac; shift; done\n'
+                   'for seed in ${seeds//,/ }; do folder=$out; [[ $seeds != *,* && $networks == x ]] || folder=$out/resnet20-s$seed\n'
                    'mkdir -p "$folder"; echo "$seed" >"$folder/weights.h5"; done\n')
         self.stand_in(trainer)
         done = self.run_script(str(self.out), "--parts", "policies")
@@ -220,6 +220,12 @@ class Summary(Folder):
                         google("conv/c06/forward/mb64/fused/P8/real_time", 80.0))
         text = self.summary()
         self.assertRegex(text, r"conv +forward +8 +tf32 +2 +2\.00 +1\.00 +4\.00")
+
+    def test_tuned(self) -> None:
+        self.benchmarks("steps-tf32.json", google("step/mlp/mb128/real_time", 20.0), google("step/odd/mb128/real_time", 10.0))
+        self.benchmarks("tuned-tf32.json", google("step/mlp/mb128/real_time", 10.0), google("step/odd/mb128/real_time", 20.0),
+                        google("step/cnn2/mb128/real_time", 20.0))
+        self.assertIn("Measured tiles, tf32: a step is 1.000 x as fast in the mean of 2, 0.500 to 2.000", self.summary())
 
     def test_tiles(self) -> None:
         self.benchmarks("tiles-tf32.json", google("conv/c04/forward/mb64/tiles/real_time", 40.0), google("conv/c04/forward/mb64/tiles-wide/real_time", 20.0),

@@ -118,15 +118,16 @@ int emulate(std::vector<Contraction<Real>> const& list, std::optional<TileShape>
     next += workspace_bytes<Real>(c.pass, c.shape);
   }
   std::span<Contraction<Real> const> const span(list);
+  auto const tiles_of = [&](Contraction<Real> const& c) { return tiles ? tiles : chosen_shape(c); };
   switch (list.front().pass) {
   case Pass::forward:
-    run_list(EmulatedLaunch<Real, Pass::forward, mode>{&launches, &all_idle}, span, memory, tiles);
+    run_list(EmulatedLaunch<Real, Pass::forward, mode>{&launches, &all_idle}, span, memory, tiles_of);
     break;
   case Pass::backward_data:
-    run_list(EmulatedLaunch<Real, Pass::backward_data, mode>{&launches, &all_idle}, span, memory, tiles);
+    run_list(EmulatedLaunch<Real, Pass::backward_data, mode>{&launches, &all_idle}, span, memory, tiles_of);
     break;
   case Pass::backward_weights:
-    run_list(EmulatedLaunch<Real, Pass::backward_weights, mode>{&launches, &all_idle}, span, memory, tiles);
+    run_list(EmulatedLaunch<Real, Pass::backward_weights, mode>{&launches, &all_idle}, span, memory, tiles_of);
     break;
   }
   CHECK(all_idle);
@@ -425,6 +426,35 @@ TEST_CASE("CUDA contraction: a population is one launch and changes nothing")
       CHECK(first_difference(alone[i].bias_grad, together[i].bias_grad) == -1);
     }
   }
+}
+
+TEST_CASE("CUDA contraction: chosen tiles are taken, shape by shape, share launches and change nothing")
+{
+  forget_tile_choices();
+  std::vector<Conv2dShape> shapes;
+  for (int i = 0; i < 6; ++i)
+    shapes.push_back(conv(2, 6 + i, 8, 16, 3, 1, 1));
+  for (Pass const pass : {Pass::forward, Pass::backward_data, Pass::backward_weights}) {
+    std::vector<Case<float>> planned, chosen;
+    for (std::size_t i = 0; i < shapes.size(); ++i)
+      planned.emplace_back(shapes[i], pass, true, false, static_cast<unsigned>(i), false);
+    chosen = planned;
+    std::vector<Contraction<float>> before, after;
+    for (auto& c : planned)
+      before.push_back(c.contraction());
+    CHECK(emulate<float, MathMode::full>(before) == 1);
+    // Every second one another shape; those of a shape are launched together, wherever they stand.
+    for (std::size_t i = 0; i < shapes.size(); ++i)
+      choose_tiles({TileProblem::of<float>(pass, shapes[i]), i % 2 == 0 ? Tiles::narrow : Tiles::planned});
+    for (auto& c : chosen)
+      after.push_back(c.contraction());
+    CHECK(emulate<float, MathMode::full>(after) == 2);
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      CHECK(first_difference(planned[i].c, chosen[i].c) == -1);
+      CHECK(first_difference(planned[i].bias_grad, chosen[i].bias_grad) == -1);
+    }
+  }
+  forget_tile_choices();
 }
 
 TEST_CASE("CUDA contraction: an unaligned operand gives the same bits")

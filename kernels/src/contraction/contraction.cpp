@@ -69,11 +69,17 @@ bool accept_cuda(Layer, Pass pass, Conv2dShape const& shape)
   return cuda::accepts_shape(pass, shape);
 }
 template <class Real, cuda::TileShape tiles>
+void run_tiles_list(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
+                    std::span<std::byte* const> workspaces)
+{
+  cuda::contract<Real>(exec, label, list, workspaces, tiles);
+}
+template <class Real, cuda::TileShape tiles>
 void run_tiles(Kokkos::Cuda const& exec, std::string const& label, Contraction<Real> const& problem,
                Workspace<Kokkos::Cuda> workspace)
 {
   std::byte* const memory = workspace.data();
-  cuda::contract<Real>(exec, label, std::span(&problem, 1), std::span(&memory, 1), tiles);
+  run_tiles_list<Real, tiles>(exec, label, std::span(&problem, 1), std::span(&memory, 1));
 }
 template <class Real, cuda::TileShape tiles>
 bool accept_tiles(Layer, Pass pass, Conv2dShape const& shape)
@@ -103,11 +109,11 @@ constexpr auto implementation_list()
     using cuda::TileShape;
     return std::array{Entry{"tiles", accept_cuda, cuda::workspace<Real>, run_cuda<Real>, run_cuda_list<Real>},
                       Entry{"tiles-wide", accept_tiles<Real, TileShape::wide>, cuda::workspace<Real>,
-                            run_tiles<Real, TileShape::wide>},
+                            run_tiles<Real, TileShape::wide>, run_tiles_list<Real, TileShape::wide>},
                       Entry{"tiles-narrow", accept_tiles<Real, TileShape::narrow>, cuda::workspace<Real>,
-                            run_tiles<Real, TileShape::narrow>},
+                            run_tiles<Real, TileShape::narrow>, run_tiles_list<Real, TileShape::narrow>},
                       Entry{"tiles-small", accept_tiles<Real, TileShape::small>, cuda::workspace<Real>,
-                            run_tiles<Real, TileShape::small>},
+                            run_tiles<Real, TileShape::small>, run_tiles_list<Real, TileShape::small>},
                       Entry{"direct", accept_grouped, direct::workspace<Real>, direct::run<ExecSpace, Real>},
                       reference};
   }

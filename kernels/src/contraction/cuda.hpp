@@ -29,8 +29,8 @@ template <class Real>
 std::size_t workspace(Pass pass, Conv2dShape const& shape);
 
 /// Runs contractions of one pass, a population, in as few launches as their tiles allow; each has a workspace of its
-/// own. float computes in math_mode(). `tiles` asks for a shape other than the plan's; not heard where moments are
-/// made.
+/// own. float computes in math_mode(). `tiles` asks for a shape other than the plan's or the chosen one
+/// (tile_choice.hpp); neither is heard where moments are made.
 template <class Real>
 void contract(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
               std::span<std::byte* const> workspaces, std::optional<TileShape> tiles = {});

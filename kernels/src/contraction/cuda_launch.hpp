@@ -166,19 +166,21 @@ private:
   }
 };
 
-/// Instantiated in one source file for each mode, to spread the work of the compiler.
+/// Instantiated in one source file for each mode, to spread the work of the compiler. `tiles` is asked for, or else
+/// what was chosen (tile_choice.hpp).
 template <class Real, MathMode mode>
 void launch(Kokkos::Cuda const& exec, std::string const& label, std::span<Contraction<Real> const> list,
             std::span<std::byte* const> workspaces, std::optional<TileShape> tiles)
 {
   if (list.empty()) return;
+  auto const tiles_of = [&](Contraction<Real> const& c) { return tiles ? tiles : chosen_shape(c); };
   switch (list.front().pass) {
   case Pass::forward:
-    return run_list(DeviceLaunch<Real, Pass::forward, mode>{exec, label}, list, workspaces, tiles);
+    return run_list(DeviceLaunch<Real, Pass::forward, mode>{exec, label}, list, workspaces, tiles_of);
   case Pass::backward_data:
-    return run_list(DeviceLaunch<Real, Pass::backward_data, mode>{exec, label}, list, workspaces, tiles);
+    return run_list(DeviceLaunch<Real, Pass::backward_data, mode>{exec, label}, list, workspaces, tiles_of);
   case Pass::backward_weights:
-    return run_list(DeviceLaunch<Real, Pass::backward_weights, mode>{exec, label}, list, workspaces, tiles);
+    return run_list(DeviceLaunch<Real, Pass::backward_weights, mode>{exec, label}, list, workspaces, tiles_of);
   }
 }
 

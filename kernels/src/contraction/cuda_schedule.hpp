@@ -8,6 +8,8 @@
 
 #include "cuda_plan.hpp"
 
+#include <nasturtium/kernels/tile_choice.hpp>
+
 #include <optional>
 #include <span>
 
@@ -70,11 +72,20 @@ private:
   int m_vector = 1;
 };
 
+/// What was chosen for a contraction (tile_choice.hpp).
+template <class Real>
+std::optional<TileShape> chosen_shape(Contraction<Real> const& c)
+{
+  auto const chosen = chosen_tiles(TileProblem::of<Real>(c.pass, c.shape));
+  if (!chosen || *chosen == Tiles::planned) return std::nullopt;
+  return *chosen == Tiles::wide ? TileShape::wide : *chosen == Tiles::narrow ? TileShape::narrow : TileShape::small;
+}
+
 /// Runs contractions of one pass, each with a workspace of its workspace_bytes. Problems that can share a launch do,
-/// wherever they stand on the list
-template <class Real, class Launch>
+/// wherever they stand on the list. tiles_of(contraction): a shape of tiles, or nothing for the plan's.
+template <class Real, class Launch, class TilesOf>
 void run_list(Launch const& launch, std::span<Contraction<Real> const> list, std::span<std::byte* const> workspaces,
-              std::optional<TileShape> tiles = {})
+              TilesOf const& tiles_of)
 {
   Schedule<Real, Launch> schedule(launch);
   auto const add_all = [&](auto const& wanted) {
@@ -86,7 +97,7 @@ void run_list(Launch const& launch, std::span<Contraction<Real> const> list, std
           [&](Problem<Real> const& p, TileShape shape, int vector) {
             if (wanted(shape, vector)) schedule.add(p, shape, vector);
           },
-          tiles);
+          tiles_of(c));
     }
   };
   if (list.size() == 1) {
