@@ -14,7 +14,8 @@ Speed of our own kernels and steps (OPTIONS are Google Benchmark's, e.g. --bench
   kernels        convolutions, dense layers, GEMM: GFLOP/s and percent of the peak measured in the same run
   memory         batch norm, pooling, activations, losses, optimisers, augmentation: GB/s
   steps          whole training steps of the six networks: images/s
-  results        all three, whole; results/speed/{kernels,memory,steps}-own.csv take the tables (some minutes)
+  populations    steps of populations side by side and in common launches, and how many launches; results/speed/populations-own.csv
+  results        the first three, whole; results/speed/{kernels,memory,steps}-own.csv take the tables (some minutes)
 
 The papers' experiments, their metrics as counters (--scale=smoke|laptop|node|paper --out=DIR, and Google Benchmark's options):
   penguin        fitness prediction in three searches (docs/guide/reproduce.md)
@@ -41,12 +42,28 @@ declare -A programs=([kernels]=contraction_bench [memory]=memory_bench [steps]=s
 # A core type that was set for the sake of some old OpenBLAS would slow the contender down: let it choose its own.
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
-# run_all: every benchmark once, the tables to results/speed/.
-run_all() {
-  local git kind json
+# name_commit: NASTURTIUM_GIT for the provenance of what follows.
+name_commit() {
+  local git
   git=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
   [[ -z $(git status --porcelain --untracked-files=no -- ':!results' 2>/dev/null) ]] || git+=" (modified)"
   export NASTURTIUM_GIT=$git
+}
+
+# run_populations: the networks of the zoo alone and mixed, 8 and 32 at a time.
+run_populations() {
+  local json=build/populations.json
+  name_commit
+  ./nasturtium build openmp "${programs[steps]}"
+  ./nasturtium shell "build/openmp/bench/${programs[steps]}" --fused --models=8,32 --batch=32 --benchmark_filter=fused --benchmark_min_time=0.2s \
+    --benchmark_out="$json" mlp lenet cnn2 vgg32 resnet20 odd mlp+lenet+cnn2 vgg32+resnet20+odd
+  ./nasturtium shell python3 bench/results.py "$json" results/speed/populations-own.csv "./nasturtium bench populations"
+}
+
+# run_all: every benchmark once, the tables to results/speed/.
+run_all() {
+  local kind json
+  name_commit
   ./nasturtium build openmp "${programs[kernels]}" "${programs[memory]}" "${programs[steps]}"
   for kind in kernels memory steps; do
     json=build/$kind.json
@@ -63,6 +80,7 @@ case $what in
     exec ./nasturtium shell "build/openmp/bench/${programs[$what]}" "$@"
     ;;
   results) run_all ;;
+  populations) run_populations ;;
   peers-steps) exec bench/peers/speed.sh "$@" ;;
   peers-kernels) exec bench/peers/kernels.sh "$@" ;;
   parity | accuracy) exec "bench/peers/$what.sh" "$@" ;;

@@ -340,6 +340,7 @@ MEASUREMENTS = {
     "speed/kernels": ("layers against oneDNN", "performance.md#contraction-on-the-host"),
     "speed/kernels-own": ("own contractions, against the peak and OpenBLAS", "performance.md#contraction-on-the-host"),
     "speed/memory-own": ("own memory-bound kernels", "performance.md"),
+    "speed/populations-own": ("launches of a step of several networks, apart and together", "performance.md#launches-of-a-population"),
     "speed/selection-own": ("a step of ensemble selection against reading its columns", "ensembles-selection.md#on-devices"),
     "speed/steps": ("training steps against PyTorch", "performance.md#whole-training-steps"),
     "speed/steps-own": ("own training steps", "performance.md#whole-training-steps"),
@@ -435,6 +436,20 @@ def cuda_sources() -> list[str]:
     return table(["source", "kernels", "median registers", "most", "spill", "stack frame alone", "most static shared bytes"], lines)
 
 
+def launches() -> list[str]:
+    """Of a step of 1, 8 and 32 networks, apart and fused."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for row in rows("speed/populations-own.csv"):
+        _, networks, _, models, _ = row["name"].split("/")
+        found.setdefault(networks, {})[models] = row
+    number = lambda text: f"{float(text):,.0f}"
+    lines = []
+    for networks, by in found.items():
+        single = number(str(float(by["P8"]["launches_apart"]) / 8)) if "+" not in networks else ""
+        lines.append([networks.replace("+", ", "), single, *(number(by[models][column]) for models in ("P8", "P32") for column in ("launches_apart", "launches"))])
+    return table(["networks", "one", "8 apart", "8 fused", "32 apart", "32 fused"], lines)
+
+
 PUBLIC = ["method", "MAPE %", "reference", "median %", "p90 %", "p99 %", "RMSE ms", "Spearman"]
 HELD_OUT = ["held out", "method", "transfer", "probes", "MAPE %", "reference", "p90 %", "Spearman"]
 ESTIMATOR = {
@@ -463,7 +478,7 @@ ENSEMBLES = {
 
 TABLES = {**ESTIMATOR, **ENSEMBLES, "results-experiments": results_experiments, "results-measurements": results_measurements, "results-bare": results_bare,
           "ensemble-planner": ensemble_planner, "ensemble-runtime": ensemble_runtime,
-          "cuda-contraction": cuda_contraction, "cuda-sources": cuda_sources, "selection": selection, "demo": demo, "penguin-claims": penguin_claims, "transfer-claims": transfer_claims, "transfer-hours": transfer_hours, "estimator-claims": estimator_claims, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
+          "launches": launches, "cuda-contraction": cuda_contraction, "cuda-sources": cuda_sources, "selection": selection, "demo": demo, "penguin-claims": penguin_claims, "transfer-claims": transfer_claims, "transfer-hours": transfer_hours, "estimator-claims": estimator_claims, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
           "transfer-scores": transfer_scores, "transfer-full": transfer_full, "transfer-controls": transfer_controls,
           "transfer-cost": transfer_cost, "transfer-ranks": transfer_ranks, "together": together}
 

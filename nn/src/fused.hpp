@@ -36,62 +36,26 @@ public:
   /// All trainings must be on this instance.
   explicit FusedTurns(ExecSpace const& exec) : m_exec(exec) {}
 
-  /// Launches a few steps of all, as are ready in each, looks where a look is due and reports where a report is due.
-  /// Where some have come to an epoch's shorter last batch and others have not, these step alone and the others wait:
-  /// so they are in step again, and there are few sets of kinds to record. The time that passes is shared out equally.
+  /// Launches a few steps of all, looks where a look is due and reports where a report is due. The time that passes is
+  /// shared out equally.
   void run(std::span<FusedMember> members)
   {
     Clock clock;
-    std::vector<FusedMember*> stepping, reporting, validating;
+    Members stepping, reporting;
     for (auto& member : members) {
       member.ended = member.training->prepare();
       if (!member.ended) stepping.push_back(&member);
     }
     if (stepping.empty()) return;
-    Key key;
-    std::int64_t steps = most_steps;
-    for (auto const* const member : stepping) {
-      auto const [kind, most] = member->training->ready();
-      key.emplace_back(member->id, kind);
-      steps = std::min(steps, most);
-    }
-    auto const at_rest = [](auto const* member) { return member->training->ready().first == Training::rest_step; };
-    auto const resting = std::count_if(stepping.begin(), stepping.end(), at_rest);
-    if (resting > 0 && resting < static_cast<std::ptrdiff_t>(stepping.size())) {
-      for (auto* const member : stepping) {
-        if (at_rest(member)) member->training->replay();
-      }
-    } else {
-      launch(key, stepping, steps);
-      for (auto* const member : stepping)
-        member->training->advance(steps);
-    }
+    step(stepping);
     for (auto* const member : stepping) {
-      auto& training = *member->training;
-      if (!training.look_due()) continue;
-      member->ended = training.look();
-      if (!member->ended && training.report_due()) reporting.push_back(member);
+      if (!member->training->look_due()) continue;
+      member->ended = member->training->look();
+      if (!member->ended && member->training->report_due()) reporting.push_back(member);
     }
     for (double const share = clock.lap() / static_cast<double>(stepping.size()); auto* const member : stepping)
       member->training->spend(share);
-
-    key.clear();
-    for (auto* const member : reporting) {
-      if (!member->training->begin_validation()) continue;
-      validating.push_back(member);
-      key.emplace_back(member->id, Training::validation);
-    }
-    if (validating.size() == 1) {
-      auto const& training = *validating.front()->training;
-      for (int part = 0; part < training.parts(Training::validation); ++part)
-        training.launch(Training::validation, part);
-    } else if (!validating.empty()) {
-      launch(key, validating, 1);
-    }
-    for (auto* const member : validating)
-      member->training->read_validation();
-    for (double const lap = clock.lap(); auto* const member : validating)
-      member->training->spend_validating(lap / static_cast<double>(validating.size()));
+    validate(reporting);
     for (auto* const member : reporting)
       member->ended = member->training->report();
   }
@@ -111,6 +75,7 @@ private:
   /// Steps between two looks at the caller's wish to stop and at time limits: on hosts, where a launch waits, one.
   static constexpr std::int64_t most_steps = has_cores<ExecSpace>() ? 1 : steps_in_a_row;
 
+  using Members = std::vector<FusedMember*>;
   using Key = std::vector<std::pair<std::uint64_t, Training::Kind>>;
 
   struct Program
@@ -126,6 +91,53 @@ private:
 
   ExecSpace m_exec;
   std::list<Program> m_programs; ///< the last used first
+
+  /// As many steps as all have ready. Where some have come to an epoch's shorter last batch and others have not, these
+  /// step alone and the others wait: so they are in step again, and there are few sets of kinds to record.
+  void step(Members const& members)
+  {
+    Key key;
+    std::int64_t steps = most_steps;
+    for (auto const* const member : members) {
+      auto const [kind, most] = member->training->ready();
+      key.emplace_back(member->id, kind);
+      steps = std::min(steps, most);
+    }
+    auto const at_rest = [](auto const& it) { return it.second == Training::rest_step; };
+    if (std::any_of(key.begin(), key.end(), at_rest) && !std::all_of(key.begin(), key.end(), at_rest)) {
+      for (std::size_t i = 0; i < members.size(); ++i) {
+        if (at_rest(key[i])) members[i]->training->replay();
+      }
+      return;
+    }
+    launch(key, members, steps);
+    for (auto* const member : members)
+      member->training->advance(steps);
+  }
+
+  void validate(Members const& reporting)
+  {
+    Clock clock;
+    Members members;
+    Key key;
+    for (auto* const member : reporting) {
+      if (!member->training->begin_validation()) continue;
+      members.push_back(member);
+      key.emplace_back(member->id, Training::validation);
+    }
+    if (members.empty()) return;
+    if (members.size() == 1) { // who reports alone does so at times of its own
+      auto const& training = *members.front()->training;
+      for (int part = 0; part < training.parts(Training::validation); ++part)
+        training.launch(Training::validation, part);
+    } else {
+      launch(key, members, 1);
+    }
+    for (auto* const member : members)
+      member->training->read_validation();
+    for (double const share = clock.lap() / static_cast<double>(members.size()); auto* const member : members)
+      member->training->spend_validating(share);
+  }
 
   /// `times` times what the key says.
   void launch(Key const& key, std::span<FusedMember* const> members, std::int64_t times)
