@@ -42,6 +42,7 @@ struct Started
   std::unique_ptr<Candidate const> candidate;
   std::unique_ptr<Training> training;
   TrainResult failure;
+  bool may_fit_later = false; ///< it failed for want of memory that others may hold
 };
 
 /// `Make`: make(exec, started) sets training or failure.
@@ -64,7 +65,7 @@ public:
 
   void add(int index, Candidate candidate)
   {
-    m_waiting.push_back({index, std::make_unique<Candidate const>(std::move(candidate)), nullptr, {}});
+    m_waiting.push_back({index, std::make_unique<Candidate const>(std::move(candidate)), nullptr, {}, false});
   }
 
   std::optional<std::pair<int, TrainResult>> next()
@@ -110,7 +111,7 @@ private:
       auto const exec = m_streams.back();
       m_make(exec, first);
       if (!first.training) {
-        m_full = first.failure.status == Status::out_of_memory && !m_running.empty();
+        m_full = first.may_fit_later && !m_running.empty();
         if (m_full) return;
         m_ended.emplace_back(first.index, std::move(first.failure));
         m_waiting.pop_front();

@@ -114,7 +114,7 @@ void Network<ExecSpace, Real>::allocate(std::int64_t memory_limit)
       {m_norm, "nasturtium::network::norm", alignment, true},
   }};
   if (memory_limit > 0 && bytes() > memory_limit) {
-    throw OutOfMemory(concat("the network needs ", bytes(), " bytes, the limit is ", memory_limit));
+    throw OutOfMemory(concat("the network needs ", bytes(), " bytes, the limit is ", memory_limit), true);
   }
   for (auto const& part : pieces) {
     if (part.bytes == 0) continue;
@@ -122,7 +122,7 @@ void Network<ExecSpace, Real>::allocate(std::int64_t memory_limit)
       part.memory =
           Memory(Kokkos::view_alloc(m_exec, Kokkos::WithoutInitializing, std::string(part.label)), part.bytes);
     } catch (std::exception const&) { // Kokkos throws a type of its own that depends on its version
-      throw OutOfMemory(concat("the network needs ", bytes(), " bytes, and the device does not have them"));
+      throw OutOfMemory(concat("the network needs ", bytes(), " bytes, and the device does not have them"), false);
     }
     // The gaps that alignment leaves between parameters stay zero for good.
     if (part.zero) {

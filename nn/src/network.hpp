@@ -19,6 +19,7 @@
 
 #include <span>
 #include <stdexcept>
+#include <string>
 
 namespace nasturtium::nn::impl {
 
@@ -26,7 +27,13 @@ namespace nasturtium::nn::impl {
 class OutOfMemory : public std::runtime_error
 {
 public:
-  using std::runtime_error::runtime_error;
+  OutOfMemory(std::string const& what, bool over_limit) : std::runtime_error(what), m_over_limit(over_limit) {}
+
+  /// Its own limit: it will not fit later either.
+  bool over_limit() const { return m_over_limit; }
+
+private:
+  bool m_over_limit;
 };
 
 /// Everything is allocated by the constructor; the passes only enqueue kernels on the instance. Nothing is fenced

@@ -13,14 +13,15 @@ namespace nasturtium::nn {
 
 namespace {
 
-/// Sets the training, or the result that says what is wrong with the candidate. What a listener throws goes through.
+/// Sets the training, or the failure that says what is wrong with the candidate.
 template <class ExecSpace, class Real>
-void start(ExecSpace const& exec, impl::ResidentDataset<ExecSpace> const& data, Candidate const& candidate, int index,
-           impl::Interrupt& interrupt, std::unique_ptr<impl::Training>& training, TrainResult& failure)
+void start(ExecSpace const& exec, impl::ResidentDataset<ExecSpace> const& data, impl::Interrupt& interrupt,
+           Candidate const& candidate, impl::Started& it)
 {
-  auto const failed = [&](Status status, char const* reason) {
-    failure.status = status;
-    failure.reason = reason;
+  auto const failed = [&](Status status, char const* reason, bool may_fit_later = false) {
+    it.failure.status = status;
+    it.failure.reason = reason;
+    it.may_fit_later = may_fit_later;
   };
   try {
     check(candidate.options);
@@ -33,26 +34,27 @@ void start(ExecSpace const& exec, impl::ResidentDataset<ExecSpace> const& data, 
     if (candidate.initial_weights) {
       check_weights(*candidate.initial_weights, candidate.architecture, false, "initial_weights");
     }
-    training = std::make_unique<impl::CandidateTraining<ExecSpace, Real>>(exec, data, candidate, index, interrupt);
+    it.training =
+        std::make_unique<impl::CandidateTraining<ExecSpace, Real>>(exec, data, candidate, it.index, interrupt);
   } catch (Error const& error) {
     failed(Status::invalid, error.what());
   } catch (impl::OutOfMemory const& error) {
-    failed(Status::out_of_memory, error.what());
+    failed(Status::out_of_memory, error.what(), !error.over_limit());
   } catch (std::bad_alloc const&) {
-    failed(Status::out_of_memory, "the host has not enough memory for the network");
+    failed(Status::out_of_memory, "the host has not enough memory for the network", true);
   } catch (std::exception const& error) { // an allocation by Kokkos, which throws a type of its own
-    failed(Status::out_of_memory, error.what());
+    failed(Status::out_of_memory, error.what(), true);
   }
 }
 
 template <class ExecSpace>
-void start(ExecSpace const& exec, impl::ResidentDataset<ExecSpace> const& data, Candidate const& candidate, int index,
-           impl::Interrupt& interrupt, std::unique_ptr<impl::Training>& training, TrainResult& failure)
+void start(ExecSpace const& exec, impl::ResidentDataset<ExecSpace> const& data, impl::Interrupt& interrupt,
+           Candidate const& candidate, impl::Started& it)
 {
   if (candidate.options.precision == Precision::float64)
-    start<ExecSpace, double>(exec, data, candidate, index, interrupt, training, failure);
+    start<ExecSpace, double>(exec, data, interrupt, candidate, it);
   else
-    start<ExecSpace, float>(exec, data, candidate, index, interrupt, training, failure);
+    start<ExecSpace, float>(exec, data, interrupt, candidate, it);
 }
 
 } // namespace
@@ -85,7 +87,7 @@ private:
     InterleavedOn& owner;
     void operator()(ExecSpace const& exec, impl::Started& it) const
     {
-      start(exec, owner.m_data, *it.candidate, it.index, owner.m_interrupt, it.training, it.failure);
+      start(exec, owner.m_data, owner.m_interrupt, *it.candidate, it);
     }
   };
 
@@ -138,9 +140,9 @@ std::vector<TrainResult> train(TrainerOptions const& trainer, std::span<Candidat
     impl::ResidentDataset<ExecSpace> const data(ExecSpace(), dataset);
     impl::Interrupt interrupt(interrupted);
     auto const work = [&](ExecSpace const& exec, int index) {
-      std::unique_ptr<impl::Training> training;
-      start(exec, data, population[index], index, interrupt, training, results[index]);
-      if (training) results[index] = impl::run(*training);
+      impl::Started it{index, nullptr, nullptr, {}, false};
+      start(exec, data, interrupt, population[index], it);
+      results[index] = it.training ? impl::run(*it.training) : std::move(it.failure);
     };
     impl::run_population<ExecSpace>(trainer, count, work, [&] { interrupt.latch(); });
   });
