@@ -131,7 +131,8 @@ suite_tsan() {
     skipped=$((skipped + 1))
     return
   fi
-  configure tsan && build tsan test_core test_nn test_ensemble && tests tsan -R 'thread|population|polic|serve'
+  configure tsan && build tsan test_core test_nn test_ensemble &&
+    TSAN_OPTIONS=suppressions=$PWD/tests/checks/tsan.supp tests tsan -R 'thread|population|polic|serve|fused'
 }
 
 suite_cuda() {
