@@ -14,7 +14,7 @@ Speed of our own kernels and steps (OPTIONS are Google Benchmark's, e.g. --bench
   kernels        convolutions, dense layers, GEMM: GFLOP/s and percent of the peak measured in the same run
   memory         batch norm, pooling, activations, losses, optimisers, augmentation: GB/s
   steps          whole training steps of the six networks: images/s
-  populations    steps of populations side by side and in common launches, and how many launches; results/speed/populations-own.csv
+  populations    steps of populations in common launches, and how many launches they are; results/speed/populations-own.csv
   results        the first three, whole; results/speed/{kernels,memory,steps}-own.csv take the tables (some minutes)
 
 The papers' experiments, their metrics as counters (--scale=smoke|laptop|node|paper --out=DIR, and Google Benchmark's options):

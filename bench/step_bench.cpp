@@ -129,6 +129,7 @@ std::vector<std::string> names_of(std::string const& networks, int models)
   std::istringstream items(networks);
   for (std::string item; std::getline(items, item, '+');)
     parts.push_back(item);
+  require(!parts.empty(), "the name of a network is empty");
   for (int i = 0; i < models; ++i)
     names.push_back(parts[static_cast<std::size_t>(i) % parts.size()]);
   return names;

@@ -126,13 +126,10 @@ private:
       key.emplace_back(member->id, Training::validation);
     }
     if (members.empty()) return;
-    if (members.size() == 1) { // who reports alone does so at times of its own
-      auto const& training = *members.front()->training;
-      for (int part = 0; part < training.parts(Training::validation); ++part)
-        training.launch(Training::validation, part);
-    } else {
+    if (members.size() == 1)
+      launch_validation(*members.front()->training); // who reports alone does so at times of its own
+    else
       launch(key, members, 1);
-    }
     for (auto* const member : members)
       member->training->read_validation();
     for (double const share = clock.lap() / static_cast<double>(members.size()); auto* const member : members)

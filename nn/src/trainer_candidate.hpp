@@ -135,6 +135,13 @@ inline std::optional<Outcome> launch_turn(Training& training)
   }
 }
 
+/// All parts of the validation, one after another.
+inline void launch_validation(Training const& training)
+{
+  for (int part = 0; part < training.parts(Training::validation); ++part)
+    training.launch(Training::validation, part);
+}
+
 /// Looks at these steps, and reports where a report is due.
 inline std::optional<Outcome> finish_turn(Training& training)
 {
@@ -143,8 +150,7 @@ inline std::optional<Outcome> finish_turn(Training& training)
   training.spend(clock.lap());
   if (ended || !training.report_due()) return ended;
   if (training.begin_validation()) {
-    for (int part = 0; part < training.parts(Training::validation); ++part)
-      training.launch(Training::validation, part);
+    launch_validation(training);
     training.read_validation();
     training.spend_validating(clock.lap());
   }
