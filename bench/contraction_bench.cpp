@@ -132,13 +132,12 @@ Call make_call(Conv2dShape const& s, Pass pass, std::string const& implementatio
   Space const exec;
   View const src = filled(s.in_size()), weights = filled(s.weights_size()), bias = filled(s.out_channels),
              dst = filled(s.out_size());
-  View const none;
   switch (pass) {
   case Pass::forward: {
     Bytes const workspace("workspace", kernels::conv2d_forward_workspace<Space, float>(s));
     return [=] {
-      kernels::conv2d_forward<Space, float>(exec, implementation, s, src, weights, bias, Activation::identity, dst,
-                                            none, workspace);
+      kernels::conv2d_forward<Space, float>(exec, implementation, s, src, weights, bias, Activation::identity, dst, {},
+                                            workspace);
     };
   }
   case Pass::backward_data: {
@@ -166,7 +165,7 @@ Call make_call(DenseShape const& s, Pass pass, std::string const& implementation
   switch (pass) {
   case Pass::forward:
     return [=] {
-      kernels::dense_forward<Space, float>(exec, implementation, s, src, weights, none, Activation::identity, dst, none,
+      kernels::dense_forward<Space, float>(exec, implementation, s, src, weights, none, Activation::identity, dst, {},
                                            workspace);
     };
   case Pass::backward_data:

@@ -91,6 +91,7 @@ struct BatchNorm
 {
   BatchNormShape shape;
   View<float> x, y, dy, dx, moments, channel[6];
+  View<int> arrivals;
   View<std::byte> workspace;
   explicit BatchNorm(BatchNormShape const& s)
       : shape(s), workspace("bench::workspace", batch_norm_workspace<Space, float>(s))
@@ -103,17 +104,23 @@ struct BatchNorm
     moments = values(static_cast<std::size_t>(moment_chunks(s.rows) * 2 * s.channels));
     for (auto& view : channel)
       view = values(static_cast<std::size_t>(s.channels));
+    arrivals = View<int>("bench::arrivals", static_cast<std::size_t>(s.channels));
   }
   double bytes() const { return static_cast<double>(x.extent(0)) * sizeof(float); }
+  void statistics()
+  {
+    batch_norm_statistics<Space, float>(
+        Space(), shape, x, {moments, channel[4], channel[5], channel[2], channel[3], 1e-5f, 0.9f, arrivals});
+  }
   void forward(Activation activation)
   {
-    batch_norm_forward_train<Space, float>(Space(), shape, x, moments, channel[0], channel[1], 1e-5f, 0.9f, channel[2],
-                                           channel[3], channel[4], channel[5], {}, activation, y);
+    batch_norm_forward_train<Space, float>(Space(), shape, x, channel[0], channel[1], channel[4], channel[5], {},
+                                           activation, y);
   }
   void backward(Activation activation)
   {
     batch_norm_backward<Space, float>(Space(), shape, x, y, dy, channel[0], channel[4], channel[5], activation, dx,
-                                      false, {}, false, channel[1], channel[2], workspace);
+                                      false, {}, false, channel[1], channel[2], workspace, arrivals);
   }
 };
 
@@ -129,10 +136,9 @@ void register_batch_norm()
       BatchNormShape const shape{Index{batch} * size * size, channels};
       std::string const name =
           "/ic" + std::to_string(channels) + "ih" + std::to_string(size) + "/mb" + std::to_string(batch);
-      add_benchmark("bnorm_moments" + name, [shape](benchmark::State& state) {
+      add_benchmark("bnorm_statistics" + name, [shape](benchmark::State& state) {
         BatchNorm op(shape);
-        measure(state, op.bytes(), op.bytes(),
-                [&] { batch_norm_moments<Space, float>(Space(), shape, op.x, op.moments); });
+        measure(state, op.bytes(), op.bytes(), [&] { op.statistics(); });
       });
       for (bool const relu : {false, true}) {
         Activation const activation = relu ? Activation::relu : Activation::identity;

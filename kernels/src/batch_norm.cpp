@@ -6,6 +6,7 @@
 // chunk of rows and merged in chunk order in double.
 #include <nasturtium/kernels/batch_norm.hpp>
 
+#include "batch_statistics.hpp"
 #include "instantiate.hpp"
 #include "parallel.hpp"
 
@@ -54,13 +55,16 @@ struct HostMoments
   Index rows;
   int channels;
   Real const* src;
-  Real* moments;
+  Statistics<Real> statistics;
 
   KOKKOS_FUNCTION void operator()(Index begin, Index end) const
   {
     for (Index chunk = begin; chunk < end; ++chunk)
       for (int c = 0; c < channels; c += pattern_capacity)
         tile(chunk, Pattern(channels, c));
+    if (statistics.mean != nullptr &&
+        last_to_arrive(statistics.arrivals, static_cast<int>(end - begin), static_cast<int>(moment_chunks(rows))))
+      merge_on_host(statistics, rows, channels, 0, channels);
   }
 
   KOKKOS_FUNCTION void tile(Index chunk, Pattern const& pattern) const
@@ -99,7 +103,7 @@ struct HostMoments
     fold(sum, width, length);
     fold(squares, width, length);
     // What the first sum lost to rounding is the mean of the deviations (corrected two-pass; Chan et al., 1983).
-    Real* const to = moments + chunk * 2 * channels + pattern.first;
+    Real* const to = statistics.moments + chunk * 2 * channels + pattern.first;
     for (int c = 0; c < width; ++c) {
       Real const correction = sum[c] * scale;
       to[c] = mean[c] + correction;
@@ -108,13 +112,26 @@ struct HostMoments
   }
 };
 
+/// The sum over the slots of a lane, in slot order; every thread of the lane gets it.
+template <class Team, class Real>
+KOKKOS_FUNCTION Real column_total(Team const& team, Real* scratch, int lane, int slot, Real value)
+{
+  scratch[slot * column_lanes + lane] = value;
+  team.team_barrier();
+  Real sum = 0;
+  for (int s = 0; s < column_slots; ++s)
+    sum += scratch[s * column_lanes + lane];
+  team.team_barrier();
+  return sum;
+}
+
 template <class Real>
 struct DeviceMoments
 {
   Index rows;
   int channels;
   Real const* src;
-  Real* moments;
+  Statistics<Real> statistics;
 
   template <class Team>
   KOKKOS_FUNCTION void operator()(Team const& team) const
@@ -123,17 +140,18 @@ struct DeviceMoments
     Index const chunk = team.league_rank() / blocks;
     int const lane = team.team_rank() % column_lanes;
     int const slot = team.team_rank() / column_lanes;
-    int const c = static_cast<int>(team.league_rank() % blocks) * column_lanes + lane;
+    int const block = static_cast<int>(team.league_rank() % blocks), c = block * column_lanes + lane;
     Index const first = chunk * moment_chunk_rows;
     Index const last = first + moment_chunk_rows < rows ? first + moment_chunk_rows : rows;
-    auto* const scratch = static_cast<Real*>(team.team_shmem().get_shmem(column_lanes * column_slots * sizeof(Real)));
+    void* const shared = team.team_shmem().get_shmem(std::size_t{merge_scratch_bytes});
+    auto* const scratch = static_cast<Real*>(shared);
 
     Real sum = 0;
     if (c < channels)
       for (Index row = first + slot; row < last; row += column_slots)
         sum += src[row * channels + c];
     Real const scale = Real(1) / static_cast<Real>(last - first);
-    Real const mean = total(team, scratch, lane, slot, sum) * scale;
+    Real const mean = column_total(team, scratch, lane, slot, sum) * scale;
     Real squares = 0;
     sum = 0;
     if (c < channels)
@@ -142,134 +160,21 @@ struct DeviceMoments
         sum += deviation;
         squares += deviation * deviation;
       }
-    sum = total(team, scratch, lane, slot, sum);
-    squares = total(team, scratch, lane, slot, squares);
+    sum = column_total(team, scratch, lane, slot, sum);
+    squares = column_total(team, scratch, lane, slot, squares);
     if (slot == 0 && c < channels) {
       Real const correction = sum * scale;
-      moments[chunk * 2 * channels + c] = mean + correction;
-      moments[chunk * 2 * channels + channels + c] = squares - sum * correction;
+      statistics.moments[chunk * 2 * channels + c] = mean + correction;
+      statistics.moments[chunk * 2 * channels + channels + c] = squares - sum * correction;
     }
-  }
-
-  /// The sum over the slots of a lane, in slot order; every thread of the lane gets it.
-  template <class Team>
-  KOKKOS_FUNCTION static Real total(Team const& team, Real* scratch, int lane, int slot, Real value)
-  {
-    scratch[slot * column_lanes + lane] = value;
-    team.team_barrier();
-    Real sum = 0;
-    for (int s = 0; s < column_slots; ++s)
-      sum += scratch[s * column_lanes + lane];
-    team.team_barrier();
-    return sum;
-  }
-};
-
-/// Mean and sum of squared deviations of `count` values; join is Chan, Golub and LeVeque's update (1979).
-struct Moments
-{
-  double count = 0, mean = 0, squares = 0;
-  KOKKOS_FUNCTION void join(double other_count, double other_mean, double other_squares)
-  {
-    double const sum = count + other_count;
-    if (sum == 0) return;
-    double const delta = other_mean - mean;
-    double const share = other_count / sum;
-    mean += delta * share;
-    squares += other_squares + delta * delta * count * share;
-    count = sum;
-  }
-};
-
-/// What a channel's merged moments become: saved statistics, and the running ones moved.
-template <class Real>
-struct FinishStatistics
-{
-  Real epsilon, momentum;
-  Real* running_mean;
-  Real* running_variance;
-  Real* saved_mean;
-  Real* saved_inverse_deviation;
-  KOKKOS_FUNCTION void operator()(int c, double rows, double mean, double squares) const
-  {
-    double const variance = squares / rows;
-    saved_mean[c] = static_cast<Real>(mean);
-    saved_inverse_deviation[c] = static_cast<Real>(1.0 / Kokkos::sqrt(variance + static_cast<double>(epsilon)));
-    // One row has no unbiased variance; its biased one (zero) stands in.
-    double const unbiased = rows > 1 ? squares / (rows - 1) : variance;
-    double const keep = static_cast<double>(momentum);
-    running_mean[c] = static_cast<Real>(keep * static_cast<double>(running_mean[c]) + (1.0 - keep) * mean);
-    running_variance[c] = static_cast<Real>(keep * static_cast<double>(running_variance[c]) + (1.0 - keep) * unbiased);
-  }
-};
-
-/// Channels that are merged side by side on hosts.
-inline constexpr int merge_lanes = 16;
-
-template <class Real>
-struct HostMerge
-{
-  Index rows;
-  int channels;
-  Real const* moments;
-  FinishStatistics<Real> finish;
-  // Items are groups of merge_lanes channels.
-  KOKKOS_FUNCTION void operator()(Index begin, Index end) const
-  {
-    for (Index group = begin; group < end; ++group) {
-      int const first = static_cast<int>(group) * merge_lanes;
-      int const width = channels - first < merge_lanes ? channels - first : merge_lanes;
-      double mean[merge_lanes] = {}, squares[merge_lanes] = {};
-      double count = 0;
-      for (Index chunk = 0; chunk < moment_chunks(rows); ++chunk) {
-        Index const left = rows - chunk * moment_chunk_rows;
-        auto const here = static_cast<double>(left < moment_chunk_rows ? left : moment_chunk_rows);
-        double const share = here / (count + here);
-        Real const* const from = moments + chunk * 2 * channels + first;
-        for (int c = 0; c < width; ++c) {
-          double const delta = static_cast<double>(from[c]) - mean[c];
-          mean[c] += delta * share;
-          squares[c] += static_cast<double>(from[channels + c]) + delta * delta * (count * share);
-        }
-        count += here;
-      }
-      for (int c = 0; c < width; ++c)
-        finish(first + c, count, mean[c], squares[c]);
-    }
-  }
-};
-
-template <class Real>
-struct DeviceMerge
-{
-  Index rows;
-  int channels;
-  Real const* moments;
-  FinishStatistics<Real> finish;
-  template <class Team>
-  KOKKOS_FUNCTION void operator()(Team const& team) const
-  {
-    int const lane = team.team_rank() % column_lanes;
-    int const slot = team.team_rank() / column_lanes;
-    int const c = team.league_rank() * column_lanes + lane;
-    auto* const scratch =
-        static_cast<Moments*>(team.team_shmem().get_shmem(column_lanes * column_slots * sizeof(Moments)));
-    Moments sum;
-    if (c < channels)
-      for (Index chunk = slot; chunk < moment_chunks(rows); chunk += column_slots) {
-        Index const left = rows - chunk * moment_chunk_rows;
-        Real const* const from = moments + chunk * 2 * channels + c;
-        sum.join(static_cast<double>(left < moment_chunk_rows ? left : moment_chunk_rows), static_cast<double>(from[0]),
-                 static_cast<double>(from[channels]));
-      }
-    scratch[slot * column_lanes + lane] = sum;
-    team.team_barrier();
-    if (slot != 0 || c >= channels) return;
-    for (int s = 1; s < column_slots; ++s) {
-      Moments const& other = scratch[s * column_lanes + lane];
-      sum.join(other.count, other.mean, other.squares);
-    }
-    finish(c, sum.count, sum.mean, sum.squares);
+    if (statistics.mean == nullptr) return;
+    TeamThreads<Team> threads{team};
+    if (!last_team_to_arrive(threads, static_cast<int*>(shared), statistics.arrivals + block,
+                             static_cast<int>(moment_chunks(rows))))
+      return;
+    int const begin = block * column_lanes;
+    merge_on_device(threads, static_cast<double*>(shared), statistics, rows, channels, begin,
+                    begin + column_lanes < channels ? begin + column_lanes : channels);
   }
 };
 
@@ -384,7 +289,58 @@ constexpr Index backward_chunks(BatchNormShape const& shape)
   return (shape.rows + rows - 1) / rows;
 }
 
-/// Per chunk the sums of g and of g * (src - mean), g the gradient behind the activation: [chunk][2][channels].
+/// The sums of the chunks, [chunk][2][channels], and what becomes of them.
+template <class Real>
+struct GradientSums
+{
+  int channels;
+  Index chunks;
+  Real* partial;
+  Real const* inverse_deviation;
+  Real* gamma_grad;
+  Real* beta_grad;
+  int* arrivals;
+
+  KOKKOS_FUNCTION void finish(int c, double sum, double product) const
+  {
+    beta_grad[c] = static_cast<Real>(sum);
+    gamma_grad[c] = static_cast<Real>(product * static_cast<double>(inverse_deviation[c]));
+  }
+  KOKKOS_FUNCTION void merge_on_host() const
+  {
+    for (int first = 0; first < channels; first += merge_lanes) {
+      int const width = channels - first < merge_lanes ? channels - first : merge_lanes;
+      double sum[merge_lanes] = {}, product[merge_lanes] = {};
+      for (Index chunk = 0; chunk < chunks; ++chunk) {
+        Real const* const from = partial + chunk * 2 * channels + first;
+        for (int c = 0; c < width; ++c) {
+          sum[c] += static_cast<double>(from[c]);
+          product[c] += static_cast<double>(from[channels + c]);
+        }
+      }
+      for (int c = 0; c < width; ++c)
+        finish(first + c, sum[c], product[c]);
+    }
+  }
+  /// The channels of one block, by column_lanes x column_slots threads.
+  template <class Team>
+  KOKKOS_FUNCTION void merge_on_device(Team const& team, double* scratch, int c) const
+  {
+    int const lane = team.team_rank() % column_lanes;
+    int const slot = team.team_rank() / column_lanes;
+    double sum = 0, product = 0;
+    if (c < channels)
+      for (Index chunk = slot; chunk < chunks; chunk += column_slots) {
+        sum += static_cast<double>(partial[chunk * 2 * channels + c]);
+        product += static_cast<double>(partial[chunk * 2 * channels + channels + c]);
+      }
+    sum = column_total(team, scratch, lane, slot, sum);
+    product = column_total(team, scratch, lane, slot, product);
+    if (slot == 0 && c < channels) finish(c, sum, product);
+  }
+};
+
+/// Per chunk the sums of g and of g * (src - mean), g the gradient behind the activation; the last one merges them.
 template <class Real, bool with_relu>
 struct HostBackwardSums
 {
@@ -394,13 +350,15 @@ struct HostBackwardSums
   Real const* dst;
   Real const* dst_grad;
   Real const* mean;
-  Real* partial;
+  GradientSums<Real> sums;
 
   KOKKOS_FUNCTION void operator()(Index begin, Index end) const
   {
     for (Index chunk = begin; chunk < end; ++chunk)
       for (int c = 0; c < channels; c += pattern_capacity)
         tile(chunk, Pattern(channels, c));
+    if (last_to_arrive(sums.arrivals, static_cast<int>(end - begin), static_cast<int>(sums.chunks)))
+      sums.merge_on_host();
   }
 
   KOKKOS_FUNCTION void tile(Index chunk, Pattern const& pattern) const
@@ -433,7 +391,7 @@ struct HostBackwardSums
     }
     fold(sum, width, length);
     fold(product, width, length);
-    Real* const to = partial + chunk * 2 * channels + pattern.first;
+    Real* const to = sums.partial + chunk * 2 * channels + pattern.first;
     for (int c = 0; c < width; ++c) {
       to[c] = sum[c];
       to[channels + c] = product[c];
@@ -450,7 +408,7 @@ struct DeviceBackwardSums
   Real const* dst;
   Real const* dst_grad;
   Real const* mean;
-  Real* partial;
+  GradientSums<Real> sums;
 
   template <class Team>
   KOKKOS_FUNCTION void operator()(Team const& team) const
@@ -459,10 +417,11 @@ struct DeviceBackwardSums
     Index const chunk = team.league_rank() / blocks;
     int const lane = team.team_rank() % column_lanes;
     int const slot = team.team_rank() / column_lanes;
-    int const c = static_cast<int>(team.league_rank() % blocks) * column_lanes + lane;
+    int const block = static_cast<int>(team.league_rank() % blocks), c = block * column_lanes + lane;
     Index const first = chunk * backward_chunk_rows(channels);
     Index const last = first + backward_chunk_rows(channels) < rows ? first + backward_chunk_rows(channels) : rows;
-    auto* const scratch = static_cast<Real*>(team.team_shmem().get_shmem(column_lanes * column_slots * sizeof(Real)));
+    void* const shared = team.team_shmem().get_shmem(column_lanes * column_slots * sizeof(double));
+    auto* const scratch = static_cast<Real*>(shared);
     Real sum = 0, product = 0;
     if (c < channels) {
       Real const center = mean[c];
@@ -474,78 +433,15 @@ struct DeviceBackwardSums
         product += g * (src[i] - center);
       }
     }
-    sum = DeviceMoments<Real>::total(team, scratch, lane, slot, sum);
-    product = DeviceMoments<Real>::total(team, scratch, lane, slot, product);
+    sum = column_total(team, scratch, lane, slot, sum);
+    product = column_total(team, scratch, lane, slot, product);
     if (slot == 0 && c < channels) {
-      partial[chunk * 2 * channels + c] = sum;
-      partial[chunk * 2 * channels + channels + c] = product;
+      sums.partial[chunk * 2 * channels + c] = sum;
+      sums.partial[chunk * 2 * channels + channels + c] = product;
     }
-  }
-};
-
-template <class Real>
-struct FinishGradients
-{
-  Real const* inverse_deviation;
-  Real* gamma_grad;
-  Real* beta_grad;
-  KOKKOS_FUNCTION void operator()(int c, double sum, double product) const
-  {
-    beta_grad[c] = static_cast<Real>(sum);
-    gamma_grad[c] = static_cast<Real>(product * static_cast<double>(inverse_deviation[c]));
-  }
-};
-
-template <class Real>
-struct HostMergeGradients
-{
-  int channels;
-  Index chunks;
-  Real const* partial;
-  FinishGradients<Real> finish;
-  KOKKOS_FUNCTION void operator()(Index begin, Index end) const
-  {
-    for (Index group = begin; group < end; ++group) {
-      int const first = static_cast<int>(group) * merge_lanes;
-      int const width = channels - first < merge_lanes ? channels - first : merge_lanes;
-      double sum[merge_lanes] = {}, product[merge_lanes] = {};
-      for (Index chunk = 0; chunk < chunks; ++chunk) {
-        Real const* const from = partial + chunk * 2 * channels + first;
-        for (int c = 0; c < width; ++c) {
-          sum[c] += static_cast<double>(from[c]);
-          product[c] += static_cast<double>(from[channels + c]);
-        }
-      }
-      for (int c = 0; c < width; ++c)
-        finish(first + c, sum[c], product[c]);
-    }
-  }
-};
-
-template <class Real>
-struct DeviceMergeGradients
-{
-  int channels;
-  Index chunks;
-  Real const* partial;
-  FinishGradients<Real> finish;
-  template <class Team>
-  KOKKOS_FUNCTION void operator()(Team const& team) const
-  {
-    int const lane = team.team_rank() % column_lanes;
-    int const slot = team.team_rank() / column_lanes;
-    int const c = team.league_rank() * column_lanes + lane;
-    auto* const scratch =
-        static_cast<double*>(team.team_shmem().get_shmem(column_lanes * column_slots * sizeof(double)));
-    double sum = 0, product = 0;
-    if (c < channels)
-      for (Index chunk = slot; chunk < chunks; chunk += column_slots) {
-        sum += static_cast<double>(partial[chunk * 2 * channels + c]);
-        product += static_cast<double>(partial[chunk * 2 * channels + channels + c]);
-      }
-    sum = DeviceMoments<double>::total(team, scratch, lane, slot, sum);
-    product = DeviceMoments<double>::total(team, scratch, lane, slot, product);
-    if (slot == 0 && c < channels) finish(c, sum, product);
+    TeamThreads<Team> threads{team};
+    if (last_team_to_arrive(threads, static_cast<int*>(shared), sums.arrivals + block, static_cast<int>(sums.chunks)))
+      sums.merge_on_device(team, static_cast<double*>(shared), c);
   }
 };
 
@@ -721,62 +617,40 @@ std::size_t batch_norm_workspace(BatchNormShape const& shape)
 }
 
 template <class ExecSpace, class Real>
-void batch_norm_moments(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
-                        Buffer<ExecSpace, Real> moments)
+void batch_norm_statistics(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
+                           BatchStatistics<ExecSpace, Real> const& statistics)
 {
-  static std::string const label = "nasturtium::batch_norm_moments";
-  impl::require_shape("batch_norm_moments", shape, Activation::identity);
+  static std::string const label = "nasturtium::batch_norm_statistics";
+  constexpr char const* op = "batch_norm_statistics";
+  impl::require_shape(op, shape, Activation::identity);
+  impl::Statistics<Real> const to(op, statistics, shape.rows, shape.channels);
+  if (to.moments == nullptr) return;
   Index const chunks = moment_chunks(shape.rows);
-  impl::require_extent("batch_norm_moments", "src", src, shape.rows * shape.channels);
-  impl::require_extent("batch_norm_moments", "moments", moments, chunks * 2 * shape.channels);
+  impl::require_extent(op, "src", src, shape.rows * shape.channels);
   if constexpr (impl::is_host_space<ExecSpace>) {
     Index const grain = impl::rows_per_block(moment_chunk_rows * shape.channels);
-    impl::for_items(exec, label, chunks, grain,
-                    impl::HostMoments<Real>{shape.rows, shape.channels, src.data(), moments.data()});
+    impl::for_items(exec, label, chunks, grain, impl::HostMoments<Real>{shape.rows, shape.channels, src.data(), to});
   } else {
-    impl::for_columns(exec, label, chunks * impl::column_blocks(shape.channels),
-                      impl::column_lanes * impl::column_slots * sizeof(Real),
-                      impl::DeviceMoments<Real>{shape.rows, shape.channels, src.data(), moments.data()});
+    impl::for_columns(exec, label, chunks * impl::column_blocks(shape.channels), impl::merge_scratch_bytes,
+                      impl::DeviceMoments<Real>{shape.rows, shape.channels, src.data(), to});
   }
 }
 
 template <class ExecSpace, class Real>
 void batch_norm_forward_train(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
-                              Buffer<ExecSpace, Real const> moments, Buffer<ExecSpace, Real const> gamma,
-                              Buffer<ExecSpace, Real const> beta, Real epsilon, Real momentum,
-                              Buffer<ExecSpace, Real> running_mean, Buffer<ExecSpace, Real> running_variance,
-                              Buffer<ExecSpace, Real> saved_mean, Buffer<ExecSpace, Real> saved_inverse_deviation,
+                              Buffer<ExecSpace, Real const> gamma, Buffer<ExecSpace, Real const> beta,
+                              Buffer<ExecSpace, Real const> mean, Buffer<ExecSpace, Real const> inverse_deviation,
                               Buffer<ExecSpace, Real const> residual, Activation activation,
                               Buffer<ExecSpace, Real> dst)
 {
-  static std::string const merge_label = "nasturtium::batch_norm_statistics";
   static std::string const label = "nasturtium::batch_norm_forward_train";
   constexpr char const* op = "batch_norm_forward_train";
   impl::require_shape(op, shape, activation);
-  if (shape.rows == 0) return;
   Index const size = shape.rows * shape.channels;
   impl::require_extent(op, "src", src, size);
   impl::require_extent(op, "dst", dst, size);
-  impl::require_extent(op, "moments", moments, moment_chunks(shape.rows) * 2 * shape.channels);
   if (residual.extent(0) != 0) impl::require_extent(op, "residual", residual, size);
-  impl::FinishStatistics<Real> const finish{epsilon,
-                                            momentum,
-                                            running_mean.data(),
-                                            running_variance.data(),
-                                            saved_mean.data(),
-                                            saved_inverse_deviation.data()};
-  if constexpr (impl::is_host_space<ExecSpace>) {
-    // One group per block where there are many chunks, all groups in the calling thread where there are few.
-    Index const grain = moment_chunks(shape.rows) > 64 ? 1 : 64;
-    impl::for_items(exec, merge_label, (shape.channels + impl::merge_lanes - 1) / impl::merge_lanes, grain,
-                    impl::HostMerge<Real>{shape.rows, shape.channels, moments.data(), finish});
-  } else {
-    impl::for_columns(exec, merge_label, impl::column_blocks(shape.channels),
-                      impl::column_lanes * impl::column_slots * sizeof(impl::Moments),
-                      impl::DeviceMerge<Real>{shape.rows, shape.channels, moments.data(), finish});
-  }
-  impl::Affine<Real, false> const affine{gamma.data(), beta.data(), saved_mean.data(), saved_inverse_deviation.data(),
-                                         epsilon};
+  impl::Affine<Real, false> const affine{gamma.data(), beta.data(), mean.data(), inverse_deviation.data(), Real(0)};
   impl::normalise(exec, label, shape, affine, src.data(), residual.extent(0) != 0 ? residual.data() : nullptr,
                   activation, dst.data());
 }
@@ -808,24 +682,19 @@ template <bool with_relu, class ExecSpace, class Real>
 void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Real const* src, Real const* dst,
                          Real const* dst_grad, Real const* gamma, Real const* mean, Real const* inverse_deviation,
                          Real* src_grad, bool accumulate, Real* residual_grad, bool accumulate_residual,
-                         Real* gamma_grad, Real* beta_grad, Real* partial)
+                         Real* gamma_grad, Real* beta_grad, Real* partial, int* arrivals)
 {
   static std::string const sums_label = "nasturtium::batch_norm_backward_sums";
-  static std::string const merge_label = "nasturtium::batch_norm_backward_merge";
   static std::string const label = "nasturtium::batch_norm_backward";
   constexpr bool host = is_host_space<ExecSpace>;
   Index const chunks = backward_chunks(shape);
-  FinishGradients<Real> const finish{inverse_deviation, gamma_grad, beta_grad};
+  GradientSums<Real> const sums{shape.channels, chunks, partial, inverse_deviation, gamma_grad, beta_grad, arrivals};
   if constexpr (host) {
     for_items(exec, sums_label, chunks, 1,
-              HostBackwardSums<Real, with_relu>{shape.rows, shape.channels, src, dst, dst_grad, mean, partial});
-    for_items(exec, merge_label, (shape.channels + merge_lanes - 1) / merge_lanes, chunks > 64 ? 1 : 64,
-              HostMergeGradients<Real>{shape.channels, chunks, partial, finish});
+              HostBackwardSums<Real, with_relu>{shape.rows, shape.channels, src, dst, dst_grad, mean, sums});
   } else {
-    for_columns(exec, sums_label, chunks * column_blocks(shape.channels), column_lanes * column_slots * sizeof(Real),
-                DeviceBackwardSums<Real, with_relu>{shape.rows, shape.channels, src, dst, dst_grad, mean, partial});
-    for_columns(exec, merge_label, column_blocks(shape.channels), column_lanes * column_slots * sizeof(double),
-                DeviceMergeGradients<Real>{shape.channels, chunks, partial, finish});
+    for_columns(exec, sums_label, chunks * column_blocks(shape.channels), column_lanes * column_slots * sizeof(double),
+                DeviceBackwardSums<Real, with_relu>{shape.rows, shape.channels, src, dst, dst_grad, mean, sums});
   }
   for_items(exec, label, host ? shape.rows : shape.rows * shape.channels, rows_per_block(shape.channels),
             BackwardElements<Real, with_relu, host>{shape.rows, shape.channels, src, dst, dst_grad, gamma, mean,
@@ -842,7 +711,8 @@ void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Buf
                          Buffer<ExecSpace, Real const> saved_inverse_deviation, Activation activation,
                          Buffer<ExecSpace, Real> src_grad, bool accumulate, Buffer<ExecSpace, Real> residual_grad,
                          bool accumulate_residual, Buffer<ExecSpace, Real> gamma_grad,
-                         Buffer<ExecSpace, Real> beta_grad, Workspace<ExecSpace> workspace)
+                         Buffer<ExecSpace, Real> beta_grad, Workspace<ExecSpace> workspace,
+                         Buffer<ExecSpace, int> arrivals)
 {
   constexpr char const* op = "batch_norm_backward";
   impl::require_shape(op, shape, activation);
@@ -855,16 +725,19 @@ void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Buf
   impl::require_extent(op, "src_grad", src_grad, size);
   if (residual_grad.extent(0) != 0) impl::require_extent(op, "residual_grad", residual_grad, size);
   impl::require_extent(op, "workspace", workspace, static_cast<Index>(batch_norm_workspace<ExecSpace, Real>(shape)));
+  impl::require_extent(op, "arrivals", arrivals, shape.channels);
   auto* const partial = reinterpret_cast<Real*>(workspace.data());
   Real* const residual = residual_grad.extent(0) != 0 ? residual_grad.data() : nullptr;
   if (relu)
     impl::batch_norm_backward<true>(exec, shape, src.data(), dst.data(), dst_grad.data(), gamma.data(),
                                     saved_mean.data(), saved_inverse_deviation.data(), src_grad.data(), accumulate,
-                                    residual, accumulate_residual, gamma_grad.data(), beta_grad.data(), partial);
+                                    residual, accumulate_residual, gamma_grad.data(), beta_grad.data(), partial,
+                                    arrivals.data());
   else
     impl::batch_norm_backward<false>(exec, shape, src.data(), dst.data(), dst_grad.data(), gamma.data(),
                                      saved_mean.data(), saved_inverse_deviation.data(), src_grad.data(), accumulate,
-                                     residual, accumulate_residual, gamma_grad.data(), beta_grad.data(), partial);
+                                     residual, accumulate_residual, gamma_grad.data(), beta_grad.data(), partial,
+                                     arrivals.data());
 }
 
 template <class ExecSpace, class Real>
@@ -897,13 +770,13 @@ void batch_norm_backward_inference(ExecSpace const& exec, BatchNormShape const& 
 
 #define NASTURTIUM_BATCH_NORM(ExecSpace, Real)                                                                         \
   template std::size_t batch_norm_workspace<ExecSpace, Real>(BatchNormShape const&);                                   \
-  template void batch_norm_moments<ExecSpace, Real>(ExecSpace const&, BatchNormShape const&,                           \
-                                                    Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real>);           \
+  template void batch_norm_statistics<ExecSpace, Real>(ExecSpace const&, BatchNormShape const&,                        \
+                                                       Buffer<ExecSpace, Real const>,                                  \
+                                                       BatchStatistics<ExecSpace, Real> const&);                       \
   template void batch_norm_forward_train<ExecSpace, Real>(                                                             \
       ExecSpace const&, BatchNormShape const&, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,           \
-      Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>, Real, Real, Buffer<ExecSpace, Real>,               \
-      Buffer<ExecSpace, Real>, Buffer<ExecSpace, Real>, Buffer<ExecSpace, Real>, Buffer<ExecSpace, Real const>,        \
-      Activation, Buffer<ExecSpace, Real>);                                                                            \
+      Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,                     \
+      Buffer<ExecSpace, Real const>, Activation, Buffer<ExecSpace, Real>);                                             \
   template void batch_norm_forward_inference<ExecSpace, Real>(                                                         \
       ExecSpace const&, BatchNormShape const&, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,           \
       Buffer<ExecSpace, Real const>, Real, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,               \
@@ -915,7 +788,7 @@ void batch_norm_backward_inference(ExecSpace const& exec, BatchNormShape const& 
       ExecSpace const&, BatchNormShape const&, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,           \
       Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,                     \
       Buffer<ExecSpace, Real const>, Activation, Buffer<ExecSpace, Real>, bool, Buffer<ExecSpace, Real>, bool,         \
-      Buffer<ExecSpace, Real>, Buffer<ExecSpace, Real>, Workspace<ExecSpace>);
+      Buffer<ExecSpace, Real>, Buffer<ExecSpace, Real>, Workspace<ExecSpace>, Buffer<ExecSpace, int>);
 NASTURTIUM_INSTANTIATE(NASTURTIUM_BATCH_NORM)
 
 } // namespace nasturtium::kernels

@@ -33,7 +33,7 @@ template <class ExecSpace, class Real>
 void conv2d_forward(ExecSpace const& exec, std::string_view implementation, Conv2dShape const& shape,
                     Buffer<ExecSpace, Real const> src, Buffer<ExecSpace, Real const> weights,
                     Buffer<ExecSpace, Real const> bias, Activation activation, Buffer<ExecSpace, Real> dst,
-                    Buffer<ExecSpace, Real> moments, Workspace<ExecSpace> workspace)
+                    BatchStatistics<ExecSpace, Real> const& statistics, Workspace<ExecSpace> workspace)
 {
   impl::Contraction<Real> problem;
   problem.pass = Pass::forward;
@@ -43,16 +43,18 @@ void conv2d_forward(ExecSpace const& exec, std::string_view implementation, Conv
   problem.c = dst.data();
   problem.bias = impl::optional(bias);
   problem.activation = activation;
-  problem.moments = impl::optional(moments);
+  problem.statistics =
+      impl::Statistics<Real>("conv2d_forward", statistics, problem.shape.out_rows(), problem.shape.out_channels);
   impl::contract(exec, impl::Layer::conv2d, implementation, problem, workspace);
 }
 
 template <class ExecSpace, class Real>
 void conv2d_forward(ExecSpace const& exec, Conv2dShape const& shape, Buffer<ExecSpace, Real const> src,
                     Buffer<ExecSpace, Real const> weights, Buffer<ExecSpace, Real const> bias, Activation activation,
-                    Buffer<ExecSpace, Real> dst, Buffer<ExecSpace, Real> moments, Workspace<ExecSpace> workspace)
+                    Buffer<ExecSpace, Real> dst, BatchStatistics<ExecSpace, Real> const& statistics,
+                    Workspace<ExecSpace> workspace)
 {
-  conv2d_forward<ExecSpace, Real>(exec, std::string_view(), shape, src, weights, bias, activation, dst, moments,
+  conv2d_forward<ExecSpace, Real>(exec, std::string_view(), shape, src, weights, bias, activation, dst, statistics,
                                   workspace);
 }
 
@@ -109,11 +111,11 @@ void conv2d_backward_weights(ExecSpace const& exec, Conv2dShape const& shape, Bu
   template void conv2d_forward<ExecSpace, Real>(ExecSpace const&, std::string_view, Conv2dShape const&,                \
                                                 Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,          \
                                                 Buffer<ExecSpace, Real const>, Activation, Buffer<ExecSpace, Real>,    \
-                                                Buffer<ExecSpace, Real>, Workspace<ExecSpace>);                        \
+                                                BatchStatistics<ExecSpace, Real> const&, Workspace<ExecSpace>);        \
   template void conv2d_forward<ExecSpace, Real>(ExecSpace const&, Conv2dShape const&, Buffer<ExecSpace, Real const>,   \
                                                 Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,          \
-                                                Activation, Buffer<ExecSpace, Real>, Buffer<ExecSpace, Real>,          \
-                                                Workspace<ExecSpace>);                                                 \
+                                                Activation, Buffer<ExecSpace, Real>,                                   \
+                                                BatchStatistics<ExecSpace, Real> const&, Workspace<ExecSpace>);        \
   template std::size_t conv2d_forward_workspace<ExecSpace, Real>(Conv2dShape const&);                                  \
   template void conv2d_backward_data<ExecSpace, Real>(ExecSpace const&, std::string_view, Conv2dShape const&,          \
                                                       Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,    \

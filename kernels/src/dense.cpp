@@ -28,7 +28,7 @@ template <class ExecSpace, class Real>
 void dense_forward(ExecSpace const& exec, std::string_view implementation, DenseShape const& shape,
                    Buffer<ExecSpace, Real const> src, Buffer<ExecSpace, Real const> weights,
                    Buffer<ExecSpace, Real const> bias, Activation activation, Buffer<ExecSpace, Real> dst,
-                   Buffer<ExecSpace, Real> moments, Workspace<ExecSpace> workspace)
+                   BatchStatistics<ExecSpace, Real> const& statistics, Workspace<ExecSpace> workspace)
 {
   impl::Contraction<Real> problem;
   problem.pass = Pass::forward;
@@ -38,16 +38,18 @@ void dense_forward(ExecSpace const& exec, std::string_view implementation, Dense
   problem.c = dst.data();
   problem.bias = impl::optional(bias);
   problem.activation = activation;
-  problem.moments = impl::optional(moments);
+  problem.statistics =
+      impl::Statistics<Real>("dense_forward", statistics, problem.shape.out_rows(), problem.shape.out_channels);
   impl::contract(exec, impl::Layer::dense, implementation, problem, workspace);
 }
 
 template <class ExecSpace, class Real>
 void dense_forward(ExecSpace const& exec, DenseShape const& shape, Buffer<ExecSpace, Real const> src,
                    Buffer<ExecSpace, Real const> weights, Buffer<ExecSpace, Real const> bias, Activation activation,
-                   Buffer<ExecSpace, Real> dst, Buffer<ExecSpace, Real> moments, Workspace<ExecSpace> workspace)
+                   Buffer<ExecSpace, Real> dst, BatchStatistics<ExecSpace, Real> const& statistics,
+                   Workspace<ExecSpace> workspace)
 {
-  dense_forward<ExecSpace, Real>(exec, std::string_view(), shape, src, weights, bias, activation, dst, moments,
+  dense_forward<ExecSpace, Real>(exec, std::string_view(), shape, src, weights, bias, activation, dst, statistics,
                                  workspace);
 }
 
@@ -104,11 +106,11 @@ void dense_backward_weights(ExecSpace const& exec, DenseShape const& shape, Buff
   template void dense_forward<ExecSpace, Real>(ExecSpace const&, std::string_view, DenseShape const&,                  \
                                                Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,           \
                                                Buffer<ExecSpace, Real const>, Activation, Buffer<ExecSpace, Real>,     \
-                                               Buffer<ExecSpace, Real>, Workspace<ExecSpace>);                         \
+                                               BatchStatistics<ExecSpace, Real> const&, Workspace<ExecSpace>);         \
   template void dense_forward<ExecSpace, Real>(ExecSpace const&, DenseShape const&, Buffer<ExecSpace, Real const>,     \
                                                Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,           \
-                                               Activation, Buffer<ExecSpace, Real>, Buffer<ExecSpace, Real>,           \
-                                               Workspace<ExecSpace>);                                                  \
+                                               Activation, Buffer<ExecSpace, Real>,                                    \
+                                               BatchStatistics<ExecSpace, Real> const&, Workspace<ExecSpace>);         \
   template void dense_backward_data<ExecSpace, Real>(ExecSpace const&, std::string_view, DenseShape const&,            \
                                                      Buffer<ExecSpace, Real const>, Buffer<ExecSpace, Real const>,     \
                                                      Buffer<ExecSpace, Real>, bool, Workspace<ExecSpace>);             \

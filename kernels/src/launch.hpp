@@ -76,7 +76,7 @@ class BodyList
 {
 public:
   static_assert(std::is_trivially_copyable_v<Body>);
-  /// Within the 4 KiB that every CUDA version takes as an argument; more than this makes the search slow.
+  /// Within the 4 KiB that every CUDA version takes as an argument; more bodies than 32 would make the search slow.
   static constexpr int capacity =
       static_cast<int>(std::clamp<std::size_t>(3840 / (sizeof(Body) + 2 * sizeof(Index)), 1, 32));
 

@@ -160,8 +160,7 @@ std::optional<Tiles> measure_tiles(ExecSpace const& exec, Pass pass, Conv2dShape
   auto const call = [&](std::string_view name) {
     Buffer<ExecSpace, Real> const none;
     if (pass == Pass::forward)
-      conv2d_forward<ExecSpace, Real>(exec, name, shape, src, weights, none, Activation::identity, dst, none,
-                                      workspace);
+      conv2d_forward<ExecSpace, Real>(exec, name, shape, src, weights, none, Activation::identity, dst, {}, workspace);
     else if (pass == Pass::backward_data)
       conv2d_backward_data<ExecSpace, Real>(exec, name, shape, dst, weights, src, false, workspace);
     else

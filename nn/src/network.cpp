@@ -81,7 +81,7 @@ Network<ExecSpace, Real>::Network(ExecSpace const& exec, Plan plan, std::span<in
   m_memory.gradients = m_training ? values(m_plan.weight_count) : 0;
   m_memory.optimiser = m_memory.gradients * m_slot_count;
   m_memory.activations = std::max(m_training ? m_plan.training.bytes : 0, m_plan.inference.bytes);
-  m_memory.workspace = workspace_bytes(batches) + alignment;
+  m_memory.workspace = workspace_bytes(batches) + scalar_bytes();
 }
 
 template <class ExecSpace, class Real>
@@ -110,8 +110,8 @@ void Network<ExecSpace, Real>::allocate(std::int64_t memory_limit)
       {m_gradients, "nasturtium::network::gradients", m_memory.gradients, true},
       {m_slots, "nasturtium::network::slots", m_memory.optimiser, true},
       {m_arena, "nasturtium::network::arena", m_memory.activations, false},
-      {m_workspace, "nasturtium::network::workspace", m_memory.workspace - alignment, false},
-      {m_norm, "nasturtium::network::norm", alignment, true},
+      {m_workspace, "nasturtium::network::workspace", m_memory.workspace - scalar_bytes(), false},
+      {m_scalars, "nasturtium::network::scalars", scalar_bytes(), true},
   }};
   if (memory_limit > 0 && bytes() > memory_limit) {
     throw OutOfMemory(concat("the network needs ", bytes(), " bytes, the limit is ", memory_limit), true);
@@ -332,17 +332,14 @@ void Network<ExecSpace, Real>::forward_step(int index, int batch, bool training,
   switch (step.kind) {
   case StepKind::conv2d:
   case StepKind::dense: {
-    std::int64_t const rows = std::int64_t{batch} * shape.height * shape.width;
-    RealBuffer const moments =
-        training && step.writes_moments
-            ? block(where, where.moments[index], kernels::moment_chunks(rows) * 2 * shape.channels)
-            : RealBuffer();
+    auto const by_product = training && step.statistics_for >= 0 ? statistics(step.statistics_for, index, batch)
+                                                                 : kernels::BatchStatistics<ExecSpace, Real>();
     if (step.kind == StepKind::conv2d) {
       kernels::conv2d_forward<ExecSpace, Real>(m_exec, conv2d_shape(step, batch), src, parameter(step.kernel),
-                                               parameter(step.bias), relu_if(step.relu), dst, moments, workspace());
+                                               parameter(step.bias), relu_if(step.relu), dst, by_product, workspace());
     } else {
       kernels::dense_forward<ExecSpace, Real>(m_exec, dense_shape(step, batch), src, parameter(step.kernel),
-                                              parameter(step.bias), relu_if(step.relu), dst, moments, workspace());
+                                              parameter(step.bias), relu_if(step.relu), dst, by_product, workspace());
     }
     break;
   }
@@ -430,16 +427,46 @@ void Network<ExecSpace, Real>::forward_batch_norm(int index, int batch, bool tra
         parameter(step.moving_mean), parameter(step.moving_variance), residual, relu_if(step.relu), dst);
     return;
   }
-  RealBuffer const moments =
-      block(where, where.moments[index], kernels::moment_chunks(shape.rows) * 2 * shape.channels);
-  if (step.moments_of < 0) kernels::batch_norm_moments<ExecSpace, Real>(m_exec, shape, src, moments);
-  RealBuffer const mean = block(where, where.saved[index], shape.channels);
+  auto const its = statistics(index, index, batch);
+  if (step.statistics_of < 0) kernels::batch_norm_statistics<ExecSpace, Real>(m_exec, shape, src, its);
+  kernels::batch_norm_forward_train<ExecSpace, Real>(m_exec, shape, src, parameter(step.gamma), parameter(step.beta),
+                                                     its.mean, its.inverse_deviation, residual, relu_if(step.relu),
+                                                     dst);
+}
+
+template <class ExecSpace, class Real>
+auto Network<ExecSpace, Real>::statistics(int index, int by, int batch) const
+    -> kernels::BatchStatistics<ExecSpace, Real>
+{
+  auto const& step = m_plan.steps[index];
+  auto const& where = m_plan.training;
+  auto const& norm = std::get<spec::BatchNorm>(op(step));
+  auto const& shape = info(step).out;
+  std::int64_t const rows = std::int64_t{batch} * shape.height * shape.width;
+  kernels::BatchStatistics<ExecSpace, Real> its;
+  its.moments = block(where, where.moments[by], kernels::moment_chunks(rows) * 2 * shape.channels);
+  its.mean = block(where, where.saved[index], shape.channels);
   std::int64_t const half = where.blocks[where.saved[index]].bytes / 2 / static_cast<std::int64_t>(sizeof(Real));
-  RealBuffer const inverse_deviation(mean.data() + half, shape.channels);
-  kernels::batch_norm_forward_train<ExecSpace, Real>(
-      m_exec, shape, src, moments, parameter(step.gamma), parameter(step.beta), static_cast<Real>(norm.epsilon),
-      static_cast<Real>(norm.momentum), parameter(step.moving_mean), parameter(step.moving_variance), mean,
-      inverse_deviation, residual, relu_if(step.relu), dst);
+  its.inverse_deviation = RealBuffer(its.mean.data() + half, shape.channels);
+  its.running_mean = parameter(step.moving_mean);
+  its.running_variance = parameter(step.moving_variance);
+  its.epsilon = static_cast<Real>(norm.epsilon);
+  its.momentum = static_cast<Real>(norm.momentum);
+  its.arrivals = arrivals();
+  return its;
+}
+
+template <class ExecSpace, class Real>
+std::int64_t Network<ExecSpace, Real>::scalar_bytes() const
+{
+  auto const counters = m_training ? static_cast<std::int64_t>(sizeof(int)) * m_plan.norm_channels : 0;
+  return alignment + (counters + alignment - 1) / alignment * alignment;
+}
+
+template <class ExecSpace, class Real>
+auto Network<ExecSpace, Real>::arrivals() const -> kernels::Buffer<ExecSpace, int>
+{
+  return kernels::Buffer<ExecSpace, int>(reinterpret_cast<int*>(m_scalars.data() + alignment), m_plan.norm_channels);
 }
 
 template <class ExecSpace, class Real>
@@ -591,9 +618,7 @@ void Network<ExecSpace, Real>::backward_batch_norm(int index, int batch) const
   auto const& out = info(step).out;
   kernels::BatchNormShape const shape{std::int64_t{batch} * out.height * out.width, out.channels};
   RealBuffer const dst_grad = gradient(step.dst, batch);
-  RealBuffer const mean = block(where, where.saved[index], shape.channels);
-  std::int64_t const half = where.blocks[where.saved[index]].bytes / 2 / static_cast<std::int64_t>(sizeof(Real));
-  RealBuffer const inverse_deviation(mean.data() + half, shape.channels);
+  auto const its = statistics(index, index, batch);
   bool const masks = step.relu && !step.mask_in_pool;
   ConstBuffer const dst = masks ? value(where, step.dst, batch) : RealBuffer();
   RealBuffer const src_grad = step.gradients[0] == GradientMode::none
@@ -602,10 +627,10 @@ void Network<ExecSpace, Real>::backward_batch_norm(int index, int batch) const
   RealBuffer const residual_grad =
       step.residual_gradient == GradientMode::none ? RealBuffer() : gradient(step.residual, batch);
   kernels::batch_norm_backward<ExecSpace, Real>(
-      m_exec, shape, value(where, step.src[0], batch), dst, dst_grad, parameter(step.gamma), mean, inverse_deviation,
-      relu_if(masks), src_grad, step.gradients[0] == GradientMode::accumulate, residual_grad,
+      m_exec, shape, value(where, step.src[0], batch), dst, dst_grad, parameter(step.gamma), its.mean,
+      its.inverse_deviation, relu_if(masks), src_grad, step.gradients[0] == GradientMode::accumulate, residual_grad,
       step.residual_gradient == GradientMode::accumulate, parameter_gradient(step.gamma), parameter_gradient(step.beta),
-      workspace());
+      workspace(), its.arrivals);
 }
 
 template <class ExecSpace, class Real>
@@ -671,7 +696,7 @@ void Network<ExecSpace, Real>::update(OptimiserOptions const& options, double le
   it.current = current;
   Metrics norm;
   if (options.clip_norm > 0) {
-    norm = Metrics(reinterpret_cast<double*>(m_norm.data()), 1);
+    norm = Metrics(reinterpret_cast<double*>(m_scalars.data()), 1);
     kernels::squared_norm<ExecSpace, Real>(m_exec, flat_gradients(), norm, workspace());
   }
   RealBuffer const weights = flat_weights();

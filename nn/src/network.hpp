@@ -105,7 +105,7 @@ public:
         auto const dense = dense_shape(step, batch);
         shape.batch = batch, shape.in_channels = dense.in, shape.out_channels = dense.out;
       }
-      if (!step.writes_moments) f(kernels::Pass::forward, shape);
+      if (step.statistics_for < 0) f(kernels::Pass::forward, shape);
       if (!step.backward) continue;
       if (step.gradients[0] != GradientMode::none) f(kernels::Pass::backward_data, shape);
       if (step.trained) f(kernels::Pass::backward_weights, shape);
@@ -127,8 +127,8 @@ private:
   bool m_training;
   int m_slot_count;
   Plan m_plan;
-  spec::MemoryEstimate m_memory; ///< the workspace with the scalar of the gradient's norm
-  Memory m_weights, m_fixed, m_gradients, m_slots, m_arena, m_workspace, m_norm;
+  spec::MemoryEstimate m_memory; ///< the workspace with the scalars
+  Memory m_weights, m_fixed, m_gradients, m_slots, m_arena, m_workspace, m_scalars;
 
   /// A plan and what it will take, without any memory yet.
   Network(ExecSpace const& exec, Plan plan, std::span<int const> batches, bool training, int slots);
@@ -150,6 +150,12 @@ private:
   kernels::Conv2dShape conv2d_shape(Step const& step, int batch) const;
   kernels::DenseShape dense_shape(Step const& step, int batch) const;
   kernels::Pool2dShape pool_shape(Step const& step, int batch) const;
+
+  /// Where step `by` puts the statistics of the batch_norm of step `index`.
+  kernels::BatchStatistics<ExecSpace, Real> statistics(int index, int by, int batch) const;
+  /// What lies in m_scalars: the gradient's norm, then the counters that kernels with statistics share.
+  std::int64_t scalar_bytes() const;
+  kernels::Buffer<ExecSpace, int> arrivals() const;
 
   std::size_t step_workspace(Step const& step, int batch) const;
   std::int64_t workspace_bytes(std::span<int const> batches) const;

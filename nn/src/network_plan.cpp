@@ -136,13 +136,6 @@ private:
       step.kernel = parameter(position, "kernel");
       step.bias = parameter(position, "bias");
       absorb_relu(step);
-      if (!step.relu) {
-        auto const& consumers = m_consumers[step.dst];
-        step.writes_moments = std::any_of(consumers.begin(), consumers.end(), [&](int consumer) {
-          return std::holds_alternative<spec::BatchNorm>(op(consumer)) && is_trained(parameter(consumer, "gamma")) &&
-                 m_nodes[consumer].out == m_nodes[position].out;
-        });
-      }
     } else if (std::holds_alternative<spec::BatchNorm>(it)) {
       // bn -> add: executed where the add is, when the other summand is there. (Not for x + bn(x): one kernel cannot
       // write two gradients to one place.)
@@ -197,11 +190,18 @@ private:
     step.beta = parameter(step.info, "beta");
     step.moving_mean = parameter(step.info, "moving_mean");
     step.moving_variance = parameter(step.info, "moving_variance");
-    int const producer = m_producer[step.src[0]];
-    // (A flatten in between makes other channels, and other moments.)
-    if (producer >= 0 && m_plan.steps[producer].writes_moments && is_trained(step.gamma) &&
-        m_nodes[m_plan.steps[producer].info].out == m_nodes[step.info].out) {
-      step.moments_of = producer;
+    if (is_trained(step.gamma)) {
+      m_plan.norm_channels = std::max(m_plan.norm_channels, m_plan.inferred.nodes[step.info].out.channels);
+      // (A flatten in between makes other channels, and other statistics.)
+      if (int const number = m_producer[step.src[0]]; number >= 0) {
+        auto& producer = m_plan.steps[number];
+        bool const contraction = producer.kind == StepKind::conv2d || producer.kind == StepKind::dense;
+        if (contraction && !producer.relu && producer.statistics_for < 0 &&
+            m_nodes[producer.info].out == m_nodes[step.info].out) {
+          producer.statistics_for = static_cast<int>(m_plan.steps.size());
+          step.statistics_of = number;
+        }
+      }
     }
     absorb_relu(step);
     push(std::move(step));
@@ -360,19 +360,22 @@ private:
     use(m_layout.value[step.dst], i);
     if (!m_training) return;
     auto const& shape = m_plan.inferred.nodes[step.info].out;
-    if (step.writes_moments) m_layout.moments[i] = add(moment_bytes(shape), i);
+    if (step.statistics_for >= 0) statistics(i, step.statistics_for);
     if (step.kind == StepKind::batch_norm && step.trained) {
-      if (step.moments_of >= 0) {
-        m_layout.moments[i] = m_layout.moments[step.moments_of];
-        use(m_layout.moments[i], i);
-      } else {
-        m_layout.moments[i] = add(moment_bytes(shape), i);
-      }
-      m_layout.saved[i] = add(2 * align_up(std::int64_t{shape.channels} * m_value_bytes, alignment), i);
+      if (step.statistics_of < 0) statistics(i, i);
+      use(m_layout.saved[i], i);
     }
     if (step.kind == StepKind::pool && std::get<spec::Pool2d>(op(step)).kind == spec::PoolKind::max && step.backward) {
       m_layout.argmax[i] = add(m_batch * shape.size(), i);
     }
+  }
+
+  /// Step i gives the statistics of a batch_norm.
+  void statistics(int i, int batch_norm)
+  {
+    auto const& shape = m_plan.inferred.nodes[m_plan.steps[batch_norm].info].out;
+    m_layout.moments[i] = add(moment_bytes(shape), i);
+    m_layout.saved[batch_norm] = add(2 * align_up(std::int64_t{shape.channels} * m_value_bytes, alignment), i);
   }
 
   std::int64_t moment_bytes(spec::Shape const& shape) const
@@ -520,7 +523,7 @@ std::vector<std::string> describe(Plan const& plan)
     std::string line = concat(node.id, ": ", spec::op_name(node.op));
     if (step.residual >= 0) line += " + add";
     if (step.relu) line += " + relu";
-    if (step.writes_moments) line += " + moments";
+    if (step.statistics_for >= 0) line += " + statistics";
     if (step.masks) line += " (masks the gradient for the relu before it)";
     line += concat(" -> ", out.height, " x ", out.width, " x ", out.channels);
     if (plan.training.value[step.dst] == plan.training.value[step.src[0]]) line += ", in place";

@@ -59,15 +59,15 @@ enum class GradientMode {
 struct Step
 {
   StepKind kind = StepKind::conv2d;
-  int info = 0;                ///< position in Inferred::nodes of the op that names the step
-  std::vector<int> src;        ///< values; 0 is the batch of images
-  int residual = -1;           ///< batch_norm: value that is added before the relu, or -1
-  int dst = 0;                 ///< value
-  bool relu = false;           ///< conv2d, dense, batch_norm: followed by a fused relu
-  bool mask_in_pool = false;   ///< the pool behind applies the relu's mask to its (smaller) gradient
-  bool masks = false;          ///< max pool: does so
-  bool writes_moments = false; ///< conv2d, dense: the epilogue gives the moments that a batch_norm needs
-  int moments_of = -1;         ///< batch_norm: step whose epilogue gave the moments, or -1 (own kernel)
+  int info = 0;              ///< position in Inferred::nodes of the op that names the step
+  std::vector<int> src;      ///< values; 0 is the batch of images
+  int residual = -1;         ///< batch_norm: value that is added before the relu, or -1
+  int dst = 0;               ///< value
+  bool relu = false;         ///< conv2d, dense, batch_norm: followed by a fused relu
+  bool mask_in_pool = false; ///< the pool behind applies the relu's mask to its (smaller) gradient
+  bool masks = false;        ///< max pool: does so
+  int statistics_for = -1;   ///< conv2d, dense: batch_norm step whose statistics are a by-product, or -1
+  int statistics_of = -1;    ///< batch_norm: step that gives its statistics, or -1 (own kernel)
   // Positions in Plan::parameters, or -1.
   int kernel = -1, bias = -1, gamma = -1, beta = -1, moving_mean = -1, moving_variance = -1;
   bool trained = false; ///< some of these are; a batch_norm that is not runs on its running statistics
@@ -106,6 +106,7 @@ struct Plan
   std::int64_t weight_count = 0; ///< values of the flat buffer, padding included
   std::int64_t decay_count = 0;  ///< values before the biases
   std::int64_t fixed_count = 0;  ///< values of the buffer of what is not trained
+  int norm_channels = 0;         ///< most channels of a batch_norm that is trained
   Layout training, inference;
 };
 

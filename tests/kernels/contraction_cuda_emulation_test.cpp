@@ -43,6 +43,8 @@ struct Case
   bool epilogue; ///< bias and relu, or moments; accumulation; bias gradient
   bool moments = false;
   std::vector<Real> a, b, c, bias, moment, bias_grad;
+  std::vector<Real> mean, deviation, running_mean, running_variance; ///< statistics, with the moments
+  std::vector<int> arrivals;
 
   Case(Conv2dShape const& s, Pass p, bool with_epilogue, bool with_moments, unsigned seed, bool integers = true)
       : shape(s), pass(p), epilogue(with_epilogue), moments(with_moments && p == Pass::forward)
@@ -60,6 +62,20 @@ struct Case
     fill(bias, s.out_channels);
     fill(bias_grad, s.out_channels);
     fill(moment, moment_chunks(s.out_rows()) * 2 * s.out_channels);
+    for (auto* const values : {&mean, &deviation, &running_mean, &running_variance})
+      fill(*values, moments ? s.out_channels : 0);
+    arrivals.assign(mean.size(), 0);
+  }
+  BatchStatistics<Host, Real> statistics()
+  {
+    BatchStatistics<Host, Real> its;
+    if (!moments) return its;
+    auto const out = [](auto& v) { return Buffer<Host, Real>(v.data(), v.size()); };
+    its.moments = out(moment), its.mean = out(mean), its.inverse_deviation = out(deviation);
+    its.running_mean = out(running_mean), its.running_variance = out(running_variance);
+    its.epsilon = Real(1e-5), its.momentum = Real(0.9);
+    its.arrivals = Buffer<Host, int>(arrivals.data(), arrivals.size());
+    return its;
   }
   Contraction<Real> contraction()
   {
@@ -69,7 +85,7 @@ struct Case
     problem.a = a.data(), problem.b = b.data(), problem.c = c.data();
     if (pass == Pass::forward && epilogue) problem.bias = bias.data();
     if (pass == Pass::forward && epilogue && !moments) problem.activation = Activation::relu;
-    if (moments) problem.moments = moment.data();
+    problem.statistics = impl::Statistics<Real>("test", statistics(), shape.out_rows(), shape.out_channels);
     if (pass == Pass::backward_data) problem.accumulate = epilogue;
     if (pass == Pass::backward_weights && epilogue) problem.bias_grad = bias_grad.data();
     return problem;
@@ -88,7 +104,7 @@ struct Case
     case Pass::forward:
       conv2d_forward<Host, Real>(exec, "reference", shape, view(a), view(b), epilogue ? view(bias) : none,
                                  epilogue && !moments ? Activation::relu : Activation::identity, out(r.c),
-                                 moments ? out(r.moment) : nowhere, workspace);
+                                 r.statistics(), workspace);
       break;
     case Pass::backward_data:
       conv2d_backward_data<Host, Real>(exec, "reference", shape, view(a), view(b), out(r.c), epilogue, workspace);
@@ -356,6 +372,8 @@ void check_tiles_change_nothing(Conv2dShape const& shape)
         emulate<Real, mode>({asked.contraction()}, tiles);
         CHECK(first_difference(asked.c, planned.c) == -1);
         CHECK(first_difference(asked.moment, planned.moment) == -1);
+        CHECK(first_difference(asked.mean, planned.mean) == -1);
+        CHECK(first_difference(asked.deviation, planned.deviation) == -1);
         CHECK(first_difference(asked.bias_grad, planned.bias_grad) == -1);
       }
     }
@@ -387,8 +405,16 @@ TEST_CASE("CUDA contraction: moments of what is written")
     auto const expected = mine.reference();
     emulate<float, MathMode::full>({mine.contraction()});
     // Sums of at most 128 values of size about 3, in another order: 128 units in the last place, generously.
-    for (std::size_t i = 0; i < mine.moment.size(); ++i)
-      CHECK(std::abs(mine.moment[i] - expected.moment[i]) <= 2e-5f * std::max(1.0f, std::abs(expected.moment[i])));
+    auto const close = [](std::vector<float> const& got, std::vector<float> const& wanted) {
+      for (std::size_t i = 0; i < got.size(); ++i)
+        CHECK(std::abs(got[i] - wanted[i]) <= 2e-5f * std::max(1.0f, std::abs(wanted[i])));
+    };
+    close(mine.moment, expected.moment);
+    close(mine.mean, expected.mean);
+    close(mine.deviation, expected.deviation);
+    close(mine.running_mean, expected.running_mean);
+    close(mine.running_variance, expected.running_variance);
+    CHECK(mine.arrivals == std::vector<int>(mine.arrivals.size(), 0));
   }
 }
 

@@ -105,11 +105,31 @@ inline kernels::Workspace<Space> aligned(DeviceValues<std::byte> const& memory)
   return kernels::Workspace<Space>(memory.data() + skip, memory.extent(0) - 64);
 }
 
+/// Bitwise equal up to the sign of zero; NaN never equals.
+template <class Real>
+void require_equal(Values<Real> const& got, Values<Real> const& expected)
+{
+  REQUIRE(got.size() == expected.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (!(got[i] == expected[i])) {
+      CAPTURE(i, got[i], expected[i]);
+      FAIL("values differ");
+    }
+  }
+}
+
 template <class Real>
 struct Forward
 {
   Values<Real> dst, moments;
+  Values<Real> mean, inverse_deviation, running_mean, running_variance; ///< where statistics are wanted
 };
+
+template <class T>
+DeviceValues<T> zeros(Index size)
+{
+  return DeviceValues<T>("zeros", static_cast<std::size_t>(size));
+}
 
 /// Outputs start as NaN, so that what is not written shows.
 template <class Real>
@@ -122,19 +142,26 @@ DeviceValues<Real> unset(Index size)
 
 template <class Real>
 Forward<Real> forward(Layer<Real> const& layer, std::string_view implementation, bool with_bias, Activation activation,
-                      bool with_moments, Space const& exec = Space())
+                      bool with_statistics, Space const& exec = Space())
 {
   auto const src = to_device(layer.src), weights = to_device(layer.weights), bias = to_device(layer.bias);
   auto const dst = unset<Real>(layer.shape.out_size());
-  auto const moments =
-      unset<Real>(with_moments ? kernels::moment_chunks(layer.shape.out_rows()) * 2 * layer.shape.out_channels : 0);
+  Index const channels = with_statistics ? layer.shape.out_channels : 0;
+  auto const moments = unset<Real>(kernels::moment_chunks(layer.shape.out_rows()) * 2 * channels);
+  bool const any = layer.shape.batch > 0; // else there is nothing to write
+  auto const mean = any ? unset<Real>(channels) : zeros<Real>(channels),
+             deviation = any ? unset<Real>(channels) : zeros<Real>(channels);
+  auto const running_mean = zeros<Real>(channels), running_variance = zeros<Real>(channels);
+  auto const arrivals = zeros<int>(channels);
   auto const memory = garbage(kernels::conv2d_forward_workspace<Space, Real>(layer.shape));
-  kernels::conv2d_forward<Space, Real>(exec, implementation, layer.shape, src, weights,
-                                       with_bias ? kernels::Buffer<Space, Real const>(bias)
-                                                 : kernels::Buffer<Space, Real const>(),
-                                       activation, dst, moments, aligned(memory));
+  kernels::conv2d_forward<Space, Real>(
+      exec, implementation, layer.shape, src, weights,
+      with_bias ? kernels::Buffer<Space, Real const>(bias) : kernels::Buffer<Space, Real const>(), activation, dst,
+      {moments, mean, deviation, running_mean, running_variance, Real(1e-5), Real(0.9), arrivals}, aligned(memory));
   exec.fence();
-  return {to_host(dst), to_host(moments)};
+  require_equal(to_host(arrivals), Values<int>(static_cast<std::size_t>(channels), 0));
+  return {to_host(dst),       to_host(moments),      to_host(mean),
+          to_host(deviation), to_host(running_mean), to_host(running_variance)};
 }
 
 template <class Real>
@@ -168,19 +195,6 @@ Gradients<Real> backward_weights(Layer<Real> const& layer, std::string_view impl
                                                 bias_grad, aligned(memory));
   exec.fence();
   return {to_host(weights_grad), to_host(bias_grad)};
-}
-
-/// Bitwise equal up to the sign of zero; NaN never equals.
-template <class Real>
-void require_equal(Values<Real> const& got, Values<Real> const& expected)
-{
-  REQUIRE(got.size() == expected.size());
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    if (!(got[i] == expected[i])) {
-      CAPTURE(i, got[i], expected[i]);
-      FAIL("values differ");
-    }
-  }
 }
 
 /// |got - expected| <= tolerance, absolutely.

@@ -144,7 +144,7 @@ void check_exactly(Conv2dShape const& shape)
   }
 }
 
-/// Every implementation against the reference on reals, with moments.
+/// Every implementation against the reference on reals, with the statistics of the batch.
 template <class Real>
 void check_closely(Conv2dShape const& shape)
 {
@@ -158,6 +158,16 @@ void check_closely(Conv2dShape const& shape)
     require_close(result.dst, expected.dst, rounding<Real>(depth));
     // 128 squared deviations of values of size sqrt(depth).
     require_close(result.moments, expected.moments, rounding<Real>(depth) * 128 * std::sqrt(depth));
+    require_close(result.mean, expected.mean, rounding<Real>(depth));
+    require_close(result.running_mean, expected.running_mean, rounding<Real>(depth));
+    // Squares of values of size sqrt(depth); one over their root where the variance is not all rounding.
+    require_close(result.running_variance, expected.running_variance, rounding<Real>(depth) * std::sqrt(depth));
+    for (std::size_t c = 0; c < expected.mean.size(); ++c) {
+      auto const wanted = static_cast<double>(expected.inverse_deviation[c]);
+      if (wanted > 10) continue;
+      CHECK(std::abs(static_cast<double>(result.inverse_deviation[c]) - wanted) <=
+            rounding<Real>(depth) * std::sqrt(depth) * wanted * wanted * wanted * 10);
+    }
   }
   auto const src_grad = backward_data(layer, "reference", true);
   for (auto const name : kernels::conv2d_implementations<Space, Real>(Pass::backward_data, shape)) {
@@ -290,11 +300,17 @@ TEST_CASE("the number of threads changes no bit of a convolution", "[conv2d]")
     auto const all = [&](Space const& exec) {
       auto result = forward(layer, {}, true, Activation::identity, true, exec);
       auto gradients = backward_weights(layer, {}, true, exec);
-      return std::array<Values<float>, 5>{result.dst, result.moments, backward_data(layer, {}, false, exec),
-                                          gradients.weights, gradients.bias};
+      return std::array<Values<float>, 8>{result.dst,
+                                          result.moments,
+                                          result.mean,
+                                          result.inverse_deviation,
+                                          result.running_variance,
+                                          backward_data(layer, {}, false, exec),
+                                          gradients.weights,
+                                          gradients.bias};
     };
     auto const many = all(Space());
-    std::array<Values<float>, 5> one;
+    std::array<Values<float>, 8> one;
     std::thread([&] {
       omp_set_num_threads(1);
       one = all(Kokkos::OpenMP(1));

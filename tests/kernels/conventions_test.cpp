@@ -46,6 +46,8 @@ std::vector<Op> ops(Space const& exec, int scale)
   Values<float> const floats(std::vector<float>(in, 1.0f));
   BatchNormShape const norm{static_cast<Index>(batch) * 64, channels};
   Values<Real> const moments(static_cast<std::size_t>(moment_chunks(norm.rows) * 2 * channels));
+  Values<int> const arrivals(std::vector<int>(channels, 0));
+  BatchStatistics<Space, Real> const statistics{moments, p, q, r, s, Real(1e-5), Real(0.9), arrivals};
   Pool2dShape pool;
   pool.batch = batch;
   pool.in_height = pool.in_width = 8;
@@ -67,12 +69,8 @@ std::vector<Op> ops(Space const& exec, int scale)
       {"fill", [=] { fill<Space, Real>(exec, Real(1), c); }},
       {"copy_channels", [=] { copy_channels<Space, Real>(exec, norm.rows, 2, a, 3, 1, c, 3, 0, false); }},
       {"pad_channels", [=] { pad_channels<Space, Real>(exec, norm.rows, 2, a, c, 3, 1); }},
-      {"batch_norm", [=] { batch_norm_moments<Space, Real>(exec, norm, a, moments); }},
-      {"batch_norm",
-       [=] {
-         batch_norm_forward_train<Space, Real>(exec, norm, a, moments, p, q, Real(1e-5), Real(0.9), r, s, p, q, b,
-                                               Activation::relu, c);
-       }},
+      {"batch_norm", [=] { batch_norm_statistics<Space, Real>(exec, norm, a, statistics); }},
+      {"batch_norm", [=] { batch_norm_forward_train<Space, Real>(exec, norm, a, p, q, p, q, b, Activation::relu, c); }},
       {"batch_norm",
        [=] {
          batch_norm_forward_inference<Space, Real>(exec, norm, a, p, q, Real(1e-5), p, q, none, Activation::relu, c);
@@ -80,7 +78,7 @@ std::vector<Op> ops(Space const& exec, int scale)
       {"batch_norm",
        [=] {
          batch_norm_backward<Space, Real>(exec, norm, a, b, b, p, p, q, Activation::relu, c, false, d, true, r, s,
-                                          scratch);
+                                          scratch, arrivals);
        }},
       {"batch_norm",
        [=] {

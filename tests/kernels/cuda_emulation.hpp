@@ -7,7 +7,7 @@
 // threads changes from phase to phase.
 #pragma once
 
-#include "../../kernels/src/contraction/cuda_schedule.hpp"
+#include "contraction/cuda_schedule.hpp"
 
 #include <cstddef>
 #include <deque>

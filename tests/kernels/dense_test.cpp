@@ -15,7 +15,7 @@ namespace {
 template <class Real>
 struct DenseResults
 {
-  Values<Real> dst, activated, moments, src_grad, accumulated, weights_grad, bias_grad;
+  Values<Real> dst, activated, moments, mean, src_grad, accumulated, weights_grad, bias_grad;
 };
 
 template <class Real>
@@ -28,19 +28,24 @@ DenseResults<Real> run_dense(DenseShape const& s, std::string_view name, bool in
   auto const src = values(batch * s.in, 1), weights = values(Index{s.in} * s.out, 2), bias = values(s.out, 3),
              dst_grad = values(batch * s.out, 4), accumulated = values(batch * s.in, 5);
   auto const dst = unset<Real>(batch * s.out), activated = unset<Real>(batch * s.out),
-             moments = unset<Real>(kernels::moment_chunks(batch) * 2 * s.out), src_grad = unset<Real>(batch * s.in),
-             weights_grad = unset<Real>(Index{s.in} * s.out), bias_grad = unset<Real>(s.out);
+             moments = unset<Real>(kernels::moment_chunks(batch) * 2 * s.out),
+             mean = zeros<Real>(batch > 0 ? s.out : 0), deviation = zeros<Real>(s.out),
+             running_mean = zeros<Real>(s.out), running_variance = zeros<Real>(s.out),
+             src_grad = unset<Real>(batch * s.in), weights_grad = unset<Real>(Index{s.in} * s.out),
+             bias_grad = unset<Real>(s.out);
   auto const memory = garbage(kernels::dense_workspace<Space, Real>(s));
   kernels::Workspace<Space> const workspace = aligned(memory);
   kernels::Buffer<Space, Real> const none;
-  kernels::dense_forward<Space, Real>(exec, name, s, src, weights, none, Activation::identity, dst, moments, workspace);
-  kernels::dense_forward<Space, Real>(exec, name, s, src, weights, bias, Activation::relu, activated, none, workspace);
+  kernels::dense_forward<Space, Real>(
+      exec, name, s, src, weights, none, Activation::identity, dst,
+      {moments, mean, deviation, running_mean, running_variance, Real(1e-5), Real(0.9), zeros<int>(s.out)}, workspace);
+  kernels::dense_forward<Space, Real>(exec, name, s, src, weights, bias, Activation::relu, activated, {}, workspace);
   kernels::dense_backward_data<Space, Real>(exec, name, s, dst_grad, weights, src_grad, false, workspace);
   kernels::dense_backward_data<Space, Real>(exec, name, s, dst_grad, weights, accumulated, true, workspace);
   kernels::dense_backward_weights<Space, Real>(exec, name, s, src, dst_grad, weights_grad, bias_grad, workspace);
   exec.fence();
-  return {to_host(dst),         to_host(activated),    to_host(moments),  to_host(src_grad),
-          to_host(accumulated), to_host(weights_grad), to_host(bias_grad)};
+  return {to_host(dst),      to_host(activated),   to_host(moments),      to_host(mean),
+          to_host(src_grad), to_host(accumulated), to_host(weights_grad), to_host(bias_grad)};
 }
 
 std::vector<DenseShape> shapes()
@@ -85,6 +90,7 @@ TEST_CASE("dense layers agree with the reference on reals", "[dense]")
     auto const got = run_dense<float>(s, {}, false);
     require_close(got.dst, expected.dst, rounding<float>(s.in));
     require_close(got.moments, expected.moments, rounding<float>(s.in) * 128 * std::sqrt(s.in));
+    require_close(got.mean, expected.mean, rounding<float>(s.in));
     require_close(got.activated, expected.activated, rounding<float>(s.in));
     require_close(got.accumulated, expected.accumulated, rounding<float>(s.out));
     require_close(got.weights_grad, expected.weights_grad, rounding<float>(s.batch));
@@ -105,6 +111,7 @@ TEST_CASE("the number of threads changes no bit of a dense layer", "[dense]")
     }).join();
     require_equal(one.dst, many.dst);
     require_equal(one.moments, many.moments);
+    require_equal(one.mean, many.mean);
     require_equal(one.src_grad, many.src_grad);
     require_equal(one.weights_grad, many.weights_grad);
     require_equal(one.bias_grad, many.bias_grad);

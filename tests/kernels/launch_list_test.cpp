@@ -72,6 +72,7 @@ public:
         m_normalised_grad(size()), m_image_grad(size()), m_gamma_grad(static_cast<std::size_t>(m_channels)),
         m_beta_grad(static_cast<std::size_t>(m_channels)),
         m_norm_memory(batch_norm_workspace<Space, Real>({m_rows, m_channels})),
+        m_arrivals(std::vector<int>(static_cast<std::size_t>(m_channels), 0)),
         m_weights(random_values<Real>(m_seed + 8, size())), m_first(random_values<Real>(m_seed + 9, size())),
         m_second(random_values<Real>(m_seed + 10, size(), 0, 1)), m_norm(std::size_t{1}),
         m_square_memory(squared_norm_workspace<Space, Real>(static_cast<Index>(size())))
@@ -89,10 +90,11 @@ public:
 
     gather_images<Space, Real>(exec, images, m_bytes, m_indices, 0, m_batch, m_scale, m_shift, m_image);
     gather_labels<Space>(exec, m_labels, m_indices, 0, m_batch, m_batch_labels);
-    batch_norm_moments<Space, Real>(exec, norm, m_image, m_moments);
-    batch_norm_forward_train<Space, Real>(exec, norm, m_image, m_moments, m_gamma, m_beta, Real(1e-5), Real(0.9),
-                                          m_mean, m_variance, m_saved_mean, m_saved_deviation, Values<Real>(),
-                                          Activation::relu, m_normalised);
+    batch_norm_statistics<Space, Real>(
+        exec, norm, m_image,
+        {m_moments, m_saved_mean, m_saved_deviation, m_mean, m_variance, Real(1e-5), Real(0.9), m_arrivals});
+    batch_norm_forward_train<Space, Real>(exec, norm, m_image, m_gamma, m_beta, m_saved_mean, m_saved_deviation,
+                                          Values<Real>(), Activation::relu, m_normalised);
     if (m_deep) activation_forward<Space, Real>(exec, Activation::tanh, Real(0), m_normalised, m_normalised);
     dropout<Space, Real>(exec, draws, Real(0.25), m_normalised, m_dropped, false);
     max_pool2d_forward<Space, Real>(exec, pool, m_dropped, m_pooled, m_argmax);
@@ -101,7 +103,7 @@ public:
     max_pool2d_backward<Space, Real>(exec, pool, m_pooled_grad, m_argmax, m_normalised_grad, false);
     batch_norm_backward<Space, Real>(exec, norm, m_image, m_normalised, m_normalised_grad, m_gamma, m_saved_mean,
                                      m_saved_deviation, Activation::relu, m_image_grad, false, Values<Real>(), false,
-                                     m_gamma_grad, m_beta_grad, m_norm_memory);
+                                     m_gamma_grad, m_beta_grad, m_norm_memory, m_arrivals);
     squared_norm<Space, Real>(exec, m_image_grad, m_norm, m_square_memory);
     OptimiserStep<Real> update;
     update.learning_rate = Real(0.01), update.clip_norm = Real(1), update.weight_decay = Real(0.1);
@@ -140,6 +142,7 @@ private:
   Scratch m_loss_memory;
   Values<Real> m_pooled_grad, m_normalised_grad, m_image_grad, m_gamma_grad, m_beta_grad;
   Scratch m_norm_memory;
+  Values<int> m_arrivals;
   Values<Real> m_weights, m_first, m_second;
   Values<double> m_norm;
   Scratch m_square_memory;
@@ -304,8 +307,8 @@ TEMPLATE_TEST_CASE("fused launches: convolutions and dense layers by every imple
     void run(Space const& exec, Pass pass, std::string_view implementation) const
     {
       if (pass == Pass::forward)
-        conv2d_forward<Space, TestType>(exec, implementation, shape, src, weights, bias, Activation::relu, dst,
-                                        Values<TestType>(), forward);
+        conv2d_forward<Space, TestType>(exec, implementation, shape, src, weights, bias, Activation::relu, dst, {},
+                                        forward);
       else if (pass == Pass::backward_data)
         conv2d_backward_data<Space, TestType>(exec, implementation, shape, dst, weights, src_grad, false, data);
       else

@@ -77,10 +77,10 @@ TEST_CASE("plan: convolution, batch norm, residual and relu become two steps")
                             head);
   REQUIRE(plan.steps.size() == 6);
   CHECK(plan.steps[0].kind == StepKind::conv2d);
-  CHECK(plan.steps[0].writes_moments);
+  CHECK(plan.steps[0].statistics_for == 1);
   CHECK(plan.steps[0].gradients[0] == GradientMode::none); // nothing upstream is trained
   CHECK(plan.steps[1].kind == StepKind::batch_norm);
-  CHECK(plan.steps[1].moments_of == 0);
+  CHECK(plan.steps[1].statistics_of == 0);
   CHECK(plan.steps[1].relu);
   CHECK(plan.steps[3].kind == StepKind::batch_norm);
   CHECK(plan.steps[3].residual == plan.steps[1].dst);
@@ -103,8 +103,32 @@ TEST_CASE("plan: x + batch_norm(x) stays apart, a flatten in between takes no mo
     {"id": "f1", "op": "flatten", "inputs": ["c1"]}, {"id": "b1", "op": "batch_norm", "inputs": ["f1"]},
     {"id": "last", "op": "relu", "inputs": ["b1"]}, )" +
                  head);
-  CHECK_FALSE(plan.steps[0].writes_moments);
-  CHECK(plan.steps[1].moments_of == -1);
+  CHECK(plan.steps[0].statistics_for == -1);
+  CHECK(plan.steps[1].statistics_of == -1);
+}
+
+TEST_CASE("plan: of two batch norms behind a convolution one has its statistics as a by-product")
+{
+  auto const plan = plan_of(R"({"id": "c1", "op": "conv2d", "filters": 2, "kernel": 3, "inputs": ["input"]},
+    {"id": "b1", "op": "batch_norm", "inputs": ["c1"]}, {"id": "b2", "op": "batch_norm", "inputs": ["c1"]},
+    {"id": "p1", "op": "relu", "inputs": ["b1"]}, {"id": "p2", "op": "tanh", "inputs": ["b2"]},
+    {"id": "last", "op": "concat", "inputs": ["p1", "p2"]}, )" +
+                            head);
+  int by_product = 0, own = 0;
+  for (int i = 0; i < static_cast<int>(plan.steps.size()); ++i) {
+    auto const& step = plan.steps[static_cast<std::size_t>(i)];
+    if (step.kind != StepKind::batch_norm) continue;
+    by_product += step.statistics_of == 0;
+    own += step.statistics_of < 0;
+    if (step.statistics_of == 0) CHECK(plan.steps[0].statistics_for == i);
+    // The statistics live from the step that gives them to the backward pass.
+    auto const& saved =
+        plan.training.blocks[static_cast<std::size_t>(plan.training.saved[static_cast<std::size_t>(i)])];
+    CHECK(saved.first == (step.statistics_of == 0 ? 0 : i));
+  }
+  CHECK(by_product == 1);
+  CHECK(own == 1);
+  CHECK(plan.norm_channels == 2);
 }
 
 TEST_CASE("plan: a value with two readers keeps its relu apart")
@@ -169,8 +193,8 @@ TEST_CASE("plan: frozen layers end the backward pass and lie where the optimiser
     CHECK(upstream.steps[i].backward == (i >= 2));
     CHECK(upstream.steps[i].trained == (i >= 2 && i != 4));
   }
-  CHECK_FALSE(upstream.steps[0].writes_moments);
-  CHECK(upstream.steps[2].writes_moments);
+  CHECK(upstream.steps[0].statistics_for == -1);
+  CHECK(upstream.steps[2].statistics_for >= 0);
   CHECK(upstream.steps[2].gradients[0] == GradientMode::none);
   CHECK(upstream.training.value[upstream.steps[1].dst] == upstream.training.value[upstream.steps[0].dst]);
   CHECK(upstream.training.saved[1] == -1);

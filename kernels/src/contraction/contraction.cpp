@@ -95,25 +95,25 @@ constexpr auto implementation_list()
   using Entry = Implementation<ExecSpace, Real>;
   constexpr Entry reference{"reference", accept_all, no_workspace, run_reference<ExecSpace, Real>};
   if constexpr (is_host_space<ExecSpace>) {
-    return std::array{Entry{"depthwise", accept_depthwise, host::depthwise_workspace<ExecSpace, Real>,
-                            host::run_depthwise<ExecSpace, Real>},
-                      Entry{"native", accept_all, host::workspace<ExecSpace, Real>, host::run<ExecSpace, Real>},
+    return std::array{
+        Entry{"depthwise", accept_depthwise, host::depthwise_workspace<ExecSpace, Real>,
+              host::run_depthwise<ExecSpace, Real>, nullptr, true},
+        Entry{"native", accept_all, host::workspace<ExecSpace, Real>, host::run<ExecSpace, Real>, nullptr, true},
 #ifdef NASTURTIUM_HAVE_KOKKOSKERNELS
-                      Entry{"kokkos_kernels", accept_filled_dense, no_workspace, run_kokkos_kernels<ExecSpace, Real>},
+        Entry{"kokkos_kernels", accept_filled_dense, no_workspace, run_kokkos_kernels<ExecSpace, Real>},
 #endif
-                      Entry{"direct", accept_grouped, direct::workspace<Real>, direct::run<ExecSpace, Real>},
-                      reference};
+        Entry{"direct", accept_grouped, direct::workspace<Real>, direct::run<ExecSpace, Real>}, reference};
   }
 #ifdef KOKKOS_ENABLE_CUDA
   else if constexpr (std::is_same_v<ExecSpace, Kokkos::Cuda>) {
     using cuda::TileShape;
-    return std::array{Entry{"tiles", accept_cuda, cuda::workspace<Real>, run_cuda<Real>, run_cuda_list<Real>},
+    return std::array{Entry{"tiles", accept_cuda, cuda::workspace<Real>, run_cuda<Real>, run_cuda_list<Real>, true},
                       Entry{"tiles-wide", accept_tiles<Real, TileShape::wide>, cuda::workspace<Real>,
-                            run_tiles<Real, TileShape::wide>, run_tiles_list<Real, TileShape::wide>},
+                            run_tiles<Real, TileShape::wide>, run_tiles_list<Real, TileShape::wide>, true},
                       Entry{"tiles-narrow", accept_tiles<Real, TileShape::narrow>, cuda::workspace<Real>,
-                            run_tiles<Real, TileShape::narrow>, run_tiles_list<Real, TileShape::narrow>},
+                            run_tiles<Real, TileShape::narrow>, run_tiles_list<Real, TileShape::narrow>, true},
                       Entry{"tiles-small", accept_tiles<Real, TileShape::small>, cuda::workspace<Real>,
-                            run_tiles<Real, TileShape::small>, run_tiles_list<Real, TileShape::small>},
+                            run_tiles<Real, TileShape::small>, run_tiles_list<Real, TileShape::small>, true},
                       Entry{"direct", accept_grouped, direct::workspace<Real>, direct::run<ExecSpace, Real>},
                       reference};
   }
@@ -220,8 +220,8 @@ void contract(ExecSpace const& exec, Layer layer, std::string_view implementatio
   check(problem.shape);
   require(problem.activation == Activation::identity || problem.activation == Activation::relu,
           "contraction: its activation is identity or relu, got ", static_cast<int>(problem.activation));
-  require(!problem.moments || problem.activation == Activation::identity,
-          "contraction: moments go with identity alone");
+  require(!problem.statistics.moments || problem.activation == Activation::identity,
+          "contraction: statistics go with identity alone");
   auto const& list = implementations<ExecSpace, Real>;
   for (std::size_t i = 0; i < list.size(); ++i) {
     auto const& entry = list[i];
@@ -235,9 +235,11 @@ void contract(ExecSpace const& exec, Layer layer, std::string_view implementatio
     if (auto* const launches = recording<ExecSpace>;
         launches && (is_host_space<ExecSpace> || entry.run_list != nullptr)) {
       launches->push_back(std::make_unique<ContractionLaunch<ExecSpace, Real>>(name, i, problem, workspace));
-      return;
+    } else {
+      entry.run(exec, name, problem, workspace);
     }
-    entry.run(exec, name, problem, workspace);
+    if (problem.statistics.mean != nullptr && !entry.merges)
+      merge_statistics(exec, problem.statistics, problem.shape.out_rows(), problem.shape.out_channels);
     return;
   }
   fail("contraction: no implementation \"", implementation, "\" for this problem");

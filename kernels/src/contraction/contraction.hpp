@@ -31,6 +31,8 @@ struct Implementation
   /// Contractions of one pass together, each with its own workspace; null where that gains nothing.
   void (*run_list)(ExecSpace const&, std::string const& label, std::span<Contraction<Real> const>,
                    std::span<std::byte* const> workspaces) = nullptr;
+  /// Its forward pass merges the statistics of the batch; else contract() does, by a launch of its own.
+  bool merges = false;
 };
 
 /// Runs the first implementation that accepts the problem, or the one that is named; puts it on the list where the

@@ -149,7 +149,7 @@ void for_each_problem(Contraction<Real> const& c, std::byte* workspace, F const&
   p.accumulate = c.accumulate;
   auto const emit = [&](Plan plan) {
     // Moments are summed within a tile: those of another shape would differ in rounding.
-    if (tiles && p.moments == nullptr) plan.shape = *tiles;
+    if (tiles && p.statistics.moments == nullptr) plan.shape = *tiles;
     plan.shape = possible_tiles<Real>(plan.shape, vectors);
     p.rows = plan.rows, p.columns = plan.columns, p.depth = plan.depth;
     p.slices = plan.slices, p.slice_depth = plan.slice_depth;
@@ -201,11 +201,11 @@ void for_each_problem(Contraction<Real> const& c, std::byte* workspace, F const&
   if (c.pass == Pass::forward) {
     p.bias = c.bias;
     p.relu = c.activation == Activation::relu;
-    p.moments = c.moments;
+    p.statistics = c.statistics;
   } else {
     p.bias_grad = c.bias_grad;
   }
-  emit(pass_plan<Real>(c.pass, s, p.moments != nullptr));
+  emit(pass_plan<Real>(c.pass, s, p.statistics.moments != nullptr));
 }
 
 } // namespace nasturtium::kernels::impl::cuda

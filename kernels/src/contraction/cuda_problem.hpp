@@ -124,10 +124,10 @@ struct Problem
   Real const* a = nullptr;
   Real const* b = nullptr;
   Real* c = nullptr;
-  Real const* bias = nullptr; ///< per column, or null
-  Real* moments = nullptr;    ///< [chunk][2][target.stride], or null; needs tiles of moment_chunk_rows rows, one slice
-  Real* bias_grad = nullptr;  ///< column sums of b, or null
-  Real* partial = nullptr;    ///< [group][slice][rows + (bias_grad ? 1 : 0)][columns] where slices > 1
+  Real const* bias = nullptr;  ///< per column, or null
+  Statistics<Real> statistics; ///< of c; need tiles of moment_chunk_rows rows, one slice
+  Real* bias_grad = nullptr;   ///< column sums of b, or null
+  Real* partial = nullptr;     ///< [group][slice][rows + (bias_grad ? 1 : 0)][columns] where slices > 1
   int rows = 0, columns = 0, depth = 0;
   int groups = 1, a_group = 0, b_group = 0, c_group = 0, column_group = 0;
   int slices = 1, slice_depth = 0; ///< slice s sums the depths [s, s + 1) * slice_depth; the slices are added in order

@@ -19,7 +19,7 @@ template <class Real>
 struct ProblemList
 {
   /// Keeps a list within the 4 KiB that every CUDA version takes as an argument.
-  static constexpr int capacity = 9;
+  static constexpr int capacity = 11;
 
   Problem<Real> problem[capacity];
   int first[capacity + 1] = {}; ///< first tile (or element, in `finish`) of each problem; after the last, their number
@@ -40,6 +40,8 @@ struct ProblemList
     ++count;
   }
 };
+
+static_assert(sizeof(ProblemList<double>) <= 3840);
 
 /// Collects problems and launches them: launch.tiles(list, shape, vector), then launch.finish(list) for those with
 /// slices.

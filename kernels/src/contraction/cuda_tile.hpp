@@ -389,8 +389,23 @@ private:
         store_pack(to, pack);
       }
     });
-    if constexpr (pass == Pass::forward && rows == moment_chunk_rows)
-      if (p.moments != nullptr) moments(block, shared, p, tile, first_column, rows_left, columns_left);
+    if constexpr (pass == Pass::forward && rows == moment_chunk_rows) {
+      if (p.statistics.moments != nullptr) moments(block, shared, p, tile, first_column, rows_left, columns_left);
+      if (p.statistics.mean != nullptr) merge_moments(block, shared, p, tile, first_column, columns_left);
+    }
+  }
+
+  /// The last of a column of tiles merges the moments of its channels.
+  template <class Block>
+  KOKKOS_INLINE_FUNCTION static void merge_moments(Block& block, Real* shared, Problem<Real> const& p,
+                                                   TileIndex const& tile, int first_column, int columns_left)
+  {
+    static_assert(block_threads == column_lanes * column_slots && shared_size * sizeof(Real) >= merge_scratch_bytes);
+    int* const counter = p.statistics.arrivals + tile.group * p.tiles_across + tile.across;
+    if (!last_team_to_arrive(block, reinterpret_cast<int*>(shared), counter, p.tiles_down)) return;
+    int const first = tile.group * p.column_group + first_column;
+    merge_on_device(block, reinterpret_cast<double*>(shared), p.statistics, p.rows, p.target.stride, first,
+                    first + columns_left);
   }
 
   /// Mean and sum of squared deviations of each column of the tile in shared memory. `parts` threads share a column:
@@ -431,7 +446,8 @@ private:
       for (int part = 0; part < parts; ++part)
         square += squares[part * columns + thread];
       Index const stride = p.target.stride;
-      Real* const to = p.moments + tile.down * 2 * stride + tile.group * p.column_group + first_column + thread;
+      Real* const to =
+          p.statistics.moments + tile.down * 2 * stride + tile.group * p.column_group + first_column + thread;
       to[0] = mean_of(thread);
       to[stride] = square;
     });

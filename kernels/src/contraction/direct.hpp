@@ -217,7 +217,7 @@ void run(ExecSpace const& exec, std::string const& label, Contraction<Real> cons
   switch (problem.pass) {
   case Pass::forward:
     for_items(exec, label, s.out_size(), grain, Forward<Real>{problem});
-    if (problem.moments)
+    if (problem.statistics.moments)
       reference::launch(exec, label, moment_chunks(s.out_rows()) * s.out_channels, reference::Moments<Real>{problem});
     break;
   case Pass::backward_data:

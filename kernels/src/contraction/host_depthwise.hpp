@@ -91,14 +91,15 @@ struct DepthwiseWork
       Correlation const c = depthwise_correlation(problem.pass, problem.shape, i);
       if (c.rows() == 0) continue;
       Gather const gather(c);
-      Range const rows = share(c.rows(), problem.moments ? moment_chunk_rows : depthwise_pixels, worker, workers);
+      Range const rows =
+          share(c.rows(), problem.statistics.moments ? moment_chunk_rows : depthwise_pixels, worker, workers);
       Index const step = block_rows<Real>(gather);
       for (Index first = rows.first; first < rows.last; first += step) {
         Index const last = std::min(first + step, rows.last);
         Real const* const a = gather.block(problem.a, first, last, memory.slab, memory.a_rows);
         destination_rows(c, first, last, memory.c_rows);
         run_block(c, gather, a, memory, last - first);
-        if (problem.moments) block_moments(problem, c, 0, Panels<Real>(c.columns).count(), first, last);
+        if (problem.statistics.moments) block_moments(problem, c, 0, Panels<Real>(c.columns).count(), first, last);
       }
     }
   }
@@ -258,7 +259,7 @@ void run_depthwise(ExecSpace const& exec, std::string const& label, Contraction<
   if (problem.pass != Pass::backward_weights) {
     int const workers =
         std::min(available_workers(exec, shape.flops()), static_cast<int>(workspace.extent(0) / scratch_bytes));
-    run_workers(exec, label, workers, DepthwiseWork<Real>{problem, workspace.data(), scratch_bytes, workers});
+    run_workers(exec, label, workers, problem, DepthwiseWork<Real>{problem, workspace.data(), scratch_bytes, workers});
     return;
   }
   int const slices = weight_slices(shape);

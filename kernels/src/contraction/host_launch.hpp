@@ -4,6 +4,7 @@
 // Workers of the host back end: a fixed share of the work each, chosen by the worker's number alone.
 #pragma once
 
+#include "contraction/problem.hpp"
 #include "label.hpp"
 
 #include <nasturtium/kernels/types.hpp>
@@ -34,6 +35,33 @@ void run_workers(ExecSpace const& exec, std::string const& label, int workers, W
   }
   work(0);
   if (profiled) Kokkos::Tools::endParallelFor(kernel);
+}
+
+/// Work whose last worker to end merges the statistics of what all have written.
+template <class Work, class Real>
+struct ThenMerge
+{
+  Work work;
+  Statistics<Real> statistics;
+  Index rows;
+  int channels;
+  int workers;
+  void operator()(int worker) const
+  {
+    work(worker);
+    if (statistics.mean != nullptr && last_to_arrive(statistics.arrivals, 1, workers))
+      merge_on_host(statistics, rows, channels, 0, channels);
+  }
+};
+
+/// run_workers for work that writes the output of `problem`.
+template <class ExecSpace, class Real, class Work>
+void run_workers(ExecSpace const& exec, std::string const& label, int workers, Contraction<Real> const& problem,
+                 Work const& work)
+{
+  run_workers(
+      exec, label, workers,
+      ThenMerge<Work, Real>{work, problem.statistics, problem.shape.out_rows(), problem.shape.out_channels, workers});
 }
 
 /// The most threads that an instance can have: what scratch memory is sized for. Asked once, since making an instance

@@ -173,7 +173,7 @@ void block_moments(Contraction<Real> const& problem, Correlation const& c, int f
                            : panels.width(number) == 2 ? &panel_moments<Real, 2>
                                                        : &panel_moments<Real, 3>;
       moments(values, rows, stride, result, result + widest);
-      Real* const to = problem.moments + row / moment_chunk_rows * 2 * channels + column;
+      Real* const to = problem.statistics.moments + row / moment_chunk_rows * 2 * channels + column;
       std::copy_n(result, valid, to);
       std::copy_n(result + widest, valid, to + channels);
     }
@@ -265,7 +265,7 @@ private:
   void run(Correlation const& c, Real const* panels, ProductScratch<Real> const& memory, int worker) const
   {
     // Rows are shared out first; what is left of the workers shares the columns.
-    Index const granule = problem.moments ? moment_chunk_rows : height_multiple;
+    Index const granule = problem.statistics.moments ? moment_chunk_rows : height_multiple;
     Panels<Real> const packed_panels(c.columns);
     int const panel_count = packed_panels.count();
     int const row_parts = static_cast<int>(std::min<Index>(workers, (c.rows() + granule - 1) / granule));
@@ -289,7 +289,7 @@ private:
           product(panel, last - first, block, depth, a, memory.a_rows, b, memory.c_rows);
         }
       });
-      if (problem.moments) block_moments(problem, c, first_panel, last_panel, first, last);
+      if (problem.statistics.moments) block_moments(problem, c, first_panel, last_panel, first, last);
     }
   }
 };
@@ -323,7 +323,7 @@ struct MatrixWork
     Correlation const c = correlation(problem.pass, problem.shape, 0);
     Panels<Real> const panels(c.columns);
     // Columns are shared out where that is fair, else rows.
-    Index const granule = problem.moments ? moment_chunk_rows : height_multiple;
+    Index const granule = problem.statistics.moments ? moment_chunk_rows : height_multiple;
     bool const by_columns =
         panels.count() % workers == 0 || panels.count() >= 8 * workers || c.rows() < granule * workers;
     int const column_parts = by_columns ? std::min(workers, panels.count()) : 1;
@@ -367,7 +367,7 @@ struct MatrixWork
         }
       });
     }
-    if (problem.moments) block_moments(problem, c, first_panel, last_panel, rows.first, rows.last);
+    if (problem.statistics.moments) block_moments(problem, c, first_panel, last_panel, rows.first, rows.last);
   }
 };
 
@@ -387,7 +387,7 @@ void run_product(ExecSpace const& exec, std::string const& label, Contraction<Re
   int const useful = available_workers(exec, problem.shape.flops());
   if (is_matrix(problem.pass, problem.shape)) {
     int const workers = std::min(useful, static_cast<int>(workspace.extent(0) / MatrixWork<Real>::scratch_bytes));
-    run_workers(exec, label, workers, MatrixWork<Real>{problem, workspace.data(), workers});
+    run_workers(exec, label, workers, problem, MatrixWork<Real>{problem, workspace.data(), workers});
     return;
   }
   std::size_t const packed_bytes = product_packed<Real>(problem.pass, problem.shape);
@@ -398,7 +398,7 @@ void run_product(ExecSpace const& exec, std::string const& label, Contraction<Re
   // Packing is a copy of four bytes a cycle or so: a second thread is worth it from some tens of kilobytes on.
   int const packers = packed_bytes > 128 * 1024 ? workers : 1;
   run_workers(exec, label, packers, PackWork<Real>{problem, packed, packers});
-  run_workers(exec, label, workers,
+  run_workers(exec, label, workers, problem,
               ProductWork<Real>{problem, packed, workspace.data() + packed_bytes, scratch_bytes, workers});
 }
 

@@ -65,10 +65,12 @@ void run_kokkos_kernels(ExecSpace const& exec, std::string const& label, Contrac
                      Result(problem.c, batch, out));
     if (problem.bias || problem.activation == Activation::relu)
       add_bias(exec, label, batch, out, problem.bias, problem.activation == Activation::relu, problem.c);
-    if (problem.moments)
-      batch_norm_moments<ExecSpace, Real>(exec, {batch, out},
-                                          Buffer<ExecSpace, Real const>(problem.c, Index{batch} * out),
-                                          Buffer<ExecSpace, Real>(problem.moments, 2 * moment_chunks(batch) * out));
+    if (problem.statistics.moments) {
+      BatchStatistics<ExecSpace, Real> wanted;
+      wanted.moments = Buffer<ExecSpace, Real>(problem.statistics.moments, 2 * moment_chunks(batch) * out);
+      batch_norm_statistics<ExecSpace, Real>(exec, {batch, out},
+                                             Buffer<ExecSpace, Real const>(problem.c, Index{batch} * out), wanted);
+    }
     break;
   case Pass::backward_data:
     KokkosBlas::gemm(exec, "N", "T", Real(1), Source(problem.a, batch, out), Source(problem.b, in, out),

@@ -14,6 +14,8 @@
 // A dense layer is the 1x1 convolution of 1x1 images: batch rows, in_channels = in, out_channels = out.
 #pragma once
 
+#include "batch_statistics.hpp"
+
 #include <nasturtium/kernels/implementation.hpp>
 
 namespace nasturtium::kernels::impl {
@@ -31,7 +33,7 @@ struct Contraction
   // Epilogues; what does not belong to the pass stays at its default.
   Real const* bias = nullptr;                   ///< forward: (out_channels) or null
   Activation activation = Activation::identity; ///< forward: identity or relu
-  Real* moments = nullptr;                      ///< forward: [moment_chunks(rows)][2][out_channels] or null
+  Statistics<Real> statistics;                  ///< forward: of c
   bool accumulate = false;                      ///< backward_data: add to c instead of overwriting it
   Real* bias_grad = nullptr;                    ///< backward_weights: (out_channels) or null
 };

@@ -71,8 +71,8 @@ struct Moments
       Real const deviation = problem.c[row * channels + channel] - mean;
       squares += deviation * deviation;
     }
-    problem.moments[2 * chunk * channels + channel] = mean;
-    problem.moments[(2 * chunk + 1) * channels + channel] = squares;
+    problem.statistics.moments[2 * chunk * channels + channel] = mean;
+    problem.statistics.moments[(2 * chunk + 1) * channels + channel] = squares;
   }
 };
 
@@ -187,7 +187,8 @@ void run(ExecSpace const& exec, std::string const& label, Contraction<Real> cons
   switch (problem.pass) {
   case Pass::forward:
     launch(exec, label, s.out_size(), Forward<Real>{problem});
-    if (problem.moments) launch(exec, label, moment_chunks(s.out_rows()) * s.out_channels, Moments<Real>{problem});
+    if (problem.statistics.moments)
+      launch(exec, label, moment_chunks(s.out_rows()) * s.out_channels, Moments<Real>{problem});
     break;
   case Pass::backward_data:
     launch(exec, label, s.in_size(), BackwardData<Real>{problem});

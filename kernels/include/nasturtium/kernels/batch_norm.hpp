@@ -5,7 +5,7 @@
 // activation that follows it and with the residual that is added in between: dst = activation(bn(src) + residual).
 #pragma once
 
-#include <nasturtium/kernels/types.hpp>
+#include <nasturtium/kernels/batch_statistics.hpp>
 
 namespace nasturtium::kernels {
 
@@ -15,26 +15,22 @@ struct BatchNormShape
   int channels = 1;
 };
 
-/// Bytes of workspace that batch_norm_forward_train or batch_norm_backward needs.
+/// Bytes of workspace that batch_norm_backward needs.
 template <class ExecSpace, class Real>
 std::size_t batch_norm_workspace(BatchNormShape const& shape);
 
-/// Per chunk of moment_chunk_rows rows the mean and the sum of squared deviations of src:
-/// moments is [moment_chunks(rows)][2][channels]. What conv2d_forward and dense_forward give as a by-product.
+/// Statistics of src, of a kind that conv2d_forward and dense_forward give as a by-product.
 template <class ExecSpace, class Real>
-void batch_norm_moments(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
-                        Buffer<ExecSpace, Real> moments);
+void batch_norm_statistics(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
+                           BatchStatistics<ExecSpace, Real> const& statistics);
 
-/// Training: normalises by the batch's mean and biased variance (from `moments`, merged in a fixed order by Chan's
-/// formula), writes both of saved_mean and saved_inverse_deviation (channels), and updates the running statistics as
-/// running = momentum * running + (1 - momentum) * batch, with the unbiased variance (as PyTorch does; its momentum is
-/// one minus ours). `residual` (rows * channels) may be empty. `activation` is identity or relu. dst may be src.
+/// Training: normalises by the batch's `mean` and `inverse_deviation` (channels each), which batch_norm_statistics or
+/// the contraction that wrote src has given. `residual` (rows * channels) may be empty. `activation` is identity or
+/// relu. dst may be src.
 template <class ExecSpace, class Real>
 void batch_norm_forward_train(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
-                              Buffer<ExecSpace, Real const> moments, Buffer<ExecSpace, Real const> gamma,
-                              Buffer<ExecSpace, Real const> beta, Real epsilon, Real momentum,
-                              Buffer<ExecSpace, Real> running_mean, Buffer<ExecSpace, Real> running_variance,
-                              Buffer<ExecSpace, Real> saved_mean, Buffer<ExecSpace, Real> saved_inverse_deviation,
+                              Buffer<ExecSpace, Real const> gamma, Buffer<ExecSpace, Real const> beta,
+                              Buffer<ExecSpace, Real const> mean, Buffer<ExecSpace, Real const> inverse_deviation,
                               Buffer<ExecSpace, Real const> residual, Activation activation,
                               Buffer<ExecSpace, Real> dst);
 
@@ -60,7 +56,7 @@ void batch_norm_backward_inference(ExecSpace const& exec, BatchNormShape const& 
 /// Backward of the training pass. `src` is its input, `dst` its output (read for the mask of relu alone; may be empty
 /// with identity). Writes gamma_grad and beta_grad; src_grad = (accumulate ? src_grad : 0) + gradient;
 /// residual_grad (empty where there was no residual) = (accumulate_residual ? residual_grad : 0) + masked dst_grad.
-/// src_grad may be dst_grad where neither is accumulated.
+/// src_grad may be dst_grad where neither is accumulated. `arrivals` as in BatchStatistics.
 template <class ExecSpace, class Real>
 void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Buffer<ExecSpace, Real const> src,
                          Buffer<ExecSpace, Real const> dst, Buffer<ExecSpace, Real const> dst_grad,
@@ -68,6 +64,7 @@ void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Buf
                          Buffer<ExecSpace, Real const> saved_inverse_deviation, Activation activation,
                          Buffer<ExecSpace, Real> src_grad, bool accumulate, Buffer<ExecSpace, Real> residual_grad,
                          bool accumulate_residual, Buffer<ExecSpace, Real> gamma_grad,
-                         Buffer<ExecSpace, Real> beta_grad, Workspace<ExecSpace> workspace);
+                         Buffer<ExecSpace, Real> beta_grad, Workspace<ExecSpace> workspace,
+                         Buffer<ExecSpace, int> arrivals);
 
 } // namespace nasturtium::kernels

@@ -4,7 +4,7 @@
 // Convolution of NHWC images with HWIO weights, forward and both backward passes; 1-D convolution is height 1.
 #pragma once
 
-#include <nasturtium/kernels/types.hpp>
+#include <nasturtium/kernels/batch_statistics.hpp>
 
 namespace nasturtium::kernels {
 
@@ -45,13 +45,13 @@ std::size_t conv2d_forward_workspace(Conv2dShape const& shape);
 
 /// dst = activation(src * weights + bias).
 /// `bias` (out_channels) may be empty. `activation` is identity or relu.
-/// `moments` may be empty; else it takes, of the values written to dst (identity activation required), per chunk of
-/// moment_chunk_rows output rows the mean and the sum of squared deviations:
-/// [moment_chunks(out_rows)][2][out_channels].
+/// `statistics` may be empty ({}); else they are those of the values written to dst, a tensor of (out_rows,
+/// out_channels). They go with identity alone.
 template <class ExecSpace, class Real>
 void conv2d_forward(ExecSpace const& exec, Conv2dShape const& shape, Buffer<ExecSpace, Real const> src,
                     Buffer<ExecSpace, Real const> weights, Buffer<ExecSpace, Real const> bias, Activation activation,
-                    Buffer<ExecSpace, Real> dst, Buffer<ExecSpace, Real> moments, Workspace<ExecSpace> workspace);
+                    Buffer<ExecSpace, Real> dst, BatchStatistics<ExecSpace, Real> const& statistics,
+                    Workspace<ExecSpace> workspace);
 
 /// Bytes of workspace that conv2d_backward_data needs.
 template <class ExecSpace, class Real>

@@ -5,7 +5,7 @@
 // underneath.
 #pragma once
 
-#include <nasturtium/kernels/types.hpp>
+#include <nasturtium/kernels/batch_statistics.hpp>
 
 namespace nasturtium::kernels {
 
@@ -22,11 +22,12 @@ template <class ExecSpace, class Real>
 std::size_t dense_workspace(DenseShape const& shape);
 
 /// dst = activation(src * weights + bias); `bias` may be empty; `activation` is identity or relu.
-/// `moments` as in conv2d_forward, with batch rows; may be empty.
+/// `statistics` as in conv2d_forward, with batch rows; may be empty.
 template <class ExecSpace, class Real>
 void dense_forward(ExecSpace const& exec, DenseShape const& shape, Buffer<ExecSpace, Real const> src,
                    Buffer<ExecSpace, Real const> weights, Buffer<ExecSpace, Real const> bias, Activation activation,
-                   Buffer<ExecSpace, Real> dst, Buffer<ExecSpace, Real> moments, Workspace<ExecSpace> workspace);
+                   Buffer<ExecSpace, Real> dst, BatchStatistics<ExecSpace, Real> const& statistics,
+                   Workspace<ExecSpace> workspace);
 
 /// src_grad = (accumulate ? src_grad : 0) + dst_grad * weights^T.
 template <class ExecSpace, class Real>

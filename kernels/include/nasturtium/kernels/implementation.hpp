@@ -28,7 +28,7 @@ template <class ExecSpace, class Real>
 void conv2d_forward(ExecSpace const& exec, std::string_view implementation, Conv2dShape const& shape,
                     Buffer<ExecSpace, Real const> src, Buffer<ExecSpace, Real const> weights,
                     Buffer<ExecSpace, Real const> bias, Activation activation, Buffer<ExecSpace, Real> dst,
-                    Buffer<ExecSpace, Real> moments, Workspace<ExecSpace> workspace);
+                    BatchStatistics<ExecSpace, Real> const& statistics, Workspace<ExecSpace> workspace);
 template <class ExecSpace, class Real>
 void conv2d_backward_data(ExecSpace const& exec, std::string_view implementation, Conv2dShape const& shape,
                           Buffer<ExecSpace, Real const> dst_grad, Buffer<ExecSpace, Real const> weights,
@@ -42,7 +42,7 @@ template <class ExecSpace, class Real>
 void dense_forward(ExecSpace const& exec, std::string_view implementation, DenseShape const& shape,
                    Buffer<ExecSpace, Real const> src, Buffer<ExecSpace, Real const> weights,
                    Buffer<ExecSpace, Real const> bias, Activation activation, Buffer<ExecSpace, Real> dst,
-                   Buffer<ExecSpace, Real> moments, Workspace<ExecSpace> workspace);
+                   BatchStatistics<ExecSpace, Real> const& statistics, Workspace<ExecSpace> workspace);
 template <class ExecSpace, class Real>
 void dense_backward_data(ExecSpace const& exec, std::string_view implementation, DenseShape const& shape,
                          Buffer<ExecSpace, Real const> dst_grad, Buffer<ExecSpace, Real const> weights,
