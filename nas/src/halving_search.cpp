@@ -290,8 +290,6 @@ void check(HalvingSearchConfig const& config)
   ResidualSpace const space(config.space, config.task);
   require(config.workers >= 1 && config.workers <= most_workers, "halving: 'workers' must be in [1, ", most_workers,
           "], got ", config.workers);
-  require(config.workers == 1 || config.backend != nn::BackendKind::cuda, "halving: 'workers' must be 1 with backend ",
-          nn::name(config.backend), ", got ", config.workers);
   require(config.objective == HalvingObjective::loss || config.task.classes > 0,
           "halving: 'objective' must be loss with a regression, got 'error'");
 }

@@ -546,8 +546,6 @@ void check(SearchConfig const& config)
   make_algorithm(config.settings, *space);
   nn::check(config.training);
   predictor::check(engine_settings(config));
-  require(config.settings.workers == 1 || config.backend != nn::BackendKind::cuda,
-          "search: 'workers' must be 1 with backend ", nn::name(config.backend), ", got ", config.settings.workers);
   require(std::isfinite(config.stale_epochs) && config.stale_epochs >= 0,
           "search: 'stale_epochs' must not be negative, got ", config.stale_epochs);
   require(config.training.early_stopping_patience == 0 || config.predictor == "none",

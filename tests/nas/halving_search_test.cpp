@@ -409,6 +409,34 @@ TEST_CASE("halving search: trials without a finite loss have failed, and it ends
   }
 }
 
+TEST_CASE("halving search: several trials in turns on one device, the same every time", "[halving]")
+{
+  test::TemporaryFolder const place;
+  auto config = config_of();
+  config.workers = 3;
+  for (auto const policy : {nn::PopulationPolicy::interleaved, nn::PopulationPolicy::fused}) {
+    nn::TrainerOptions trainer;
+    trainer.threads = 1;
+    trainer.policy = policy;
+    std::vector<std::string> tables;
+    for (char const* const name : {"one", "two"}) {
+      std::string const path = place / concat(name, static_cast<int>(policy));
+      auto folder = create(path, config);
+      HalvingObserver nobody;
+      auto const result = run_halving(folder, images(), trainer, nobody, {}, Sync::no);
+      CHECK(result.best >= 0);
+      std::string decided;
+      for (auto const& line : decisions(path))
+        decided += line + '\n';
+      tables.push_back(decided);
+    }
+    CHECK(tables[0] == tables[1]);
+    CHECK(tables[0].find("resume") != std::string::npos); // trials were paused and went on
+  }
+  config.backend = nn::BackendKind::cuda;
+  CHECK_NOTHROW(check(config));
+}
+
 TEST_CASE("halving search: what does not belong together is refused by name", "[halving]")
 {
   test::TemporaryFolder const place;

@@ -217,6 +217,14 @@ TEST_CASE("search: several workers answer every question once")
   CHECK(ids.size() == 8);
 }
 
+TEST_CASE("search: a GPU trains several candidates at a time, too")
+{
+  auto config = config_of();
+  config.backend = nn::BackendKind::cuda;
+  config.settings.workers = 16;
+  CHECK_NOTHROW(check(config));
+}
+
 TEST_CASE("search: the engine stops candidates, and the algorithm hears the prediction")
 {
   test::TemporaryFolder const place;
