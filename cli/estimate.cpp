@@ -7,6 +7,7 @@
 #include "estimate_measure.hpp"
 #include "estimate_model.hpp"
 #include "timing.hpp"
+#include "training_cost.hpp"
 
 #include <nasturtium/core/clock.hpp>
 #include <nasturtium/core/file.hpp>
@@ -54,18 +55,6 @@ std::optional<nn::BackendKind> backend_of(std::string const& device)
   return std::nullopt;
 }
 
-/// Ten random networks timed on this machine: what they say of the model's scale.
-void calibrate(StepModel& model, nn::TrainerOptions const& trainer)
-{
-  auto const device = probe_device(trainer);
-  std::vector<Example> probes;
-  for (auto const& sample : random_samples("uniform", 10, laptop_ranges(), 17, 0)) {
-    auto const it = measure(sample.workload, trainer, measure_preset("quick"));
-    if (it.status == MeasureStatus::timed) probes.push_back({describe(sample.workload), device, it.median, 0});
-  }
-  model.adapt(device, probes);
-}
-
 Cell milliseconds(double seconds)
 {
   return std::isfinite(seconds) ? Cell(fixed(1e3 * seconds, 3) + " ms") : Cell("unknown: too few networks");
@@ -100,8 +89,10 @@ int query(Query const& query, Invocation const& call)
   auto const runtime = query.where.start(call);
   std::string device = query.device.empty() ? model.devices().front().name : query.device;
   if (query.calibrate) {
-    calibrate(model, trainer);
-    device = model.devices().back().name;
+    std::vector<Workload> probes;
+    for (auto& sample : random_samples("uniform", 10, laptop_ranges(), 17, 0))
+      probes.push_back(std::move(sample.workload));
+    device = calibrate(model, trainer, probes);
   }
   auto const description = describe(workload);
   Stopwatch const watch;

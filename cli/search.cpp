@@ -3,12 +3,15 @@
 //
 // nasturtium search: an algorithm looks for good networks in a space, a prediction engine stops the hopeless ones.
 #include "program.hpp"
+#include "training_cost.hpp"
 #include "training_options.hpp"
 
 #include <nasturtium/core/clock.hpp>
+#include <nasturtium/core/file.hpp>
 #include <nasturtium/core/number.hpp>
 #include <nasturtium/core/progress.hpp>
 #include <nasturtium/core/signal.hpp>
+#include <nasturtium/core/statistics.hpp>
 #include <nasturtium/core/table.hpp>
 #include <nasturtium/nas/search.hpp>
 #include <nasturtium/nn/weights.hpp>
@@ -38,6 +41,7 @@ struct Options
   DataChoice data;
   nas::SearchConfig config;
   std::string out, resume, transfer = "none", provider = "parent", element = "tuple", batch_norm = "element";
+  std::string estimator; ///< file of a step model; empty: none
   double store_gigabytes = 10;
   bool half_epochs = false, fused = false;
   bool json = false;
@@ -61,6 +65,52 @@ std::string joined(std::vector<std::string> const& words, char const* separator)
 Cell cell(double value)
 {
   return std::isfinite(value) ? Cell(value) : Cell();
+}
+
+/// The estimator's file within a search's folder: scaled to the machine, so that a search that goes on estimates alike.
+constexpr char const* estimator_file = "estimator.json";
+
+/// A search's estimator: its text, and how the configuration names it.
+struct SearchEstimator
+{
+  std::shared_ptr<estimator::StepModel const> model;
+  std::string device;
+};
+
+/// Reads --estimator and scales it to this machine, as the search will use it: workers of a host train on a thread
+/// each.
+SearchEstimator start_estimator(std::string const& path, nas::SearchConfig const& config, nn::TrainerOptions trainer)
+{
+  require(is_file(path), path, ": no estimator there; nasturtium estimate fit writes one (nasturtium estimate --help)");
+  auto model = std::make_shared<estimator::StepModel>(estimator::StepModel::load(read_file(path), path));
+  if (config.settings.workers > 1 && trainer.backend != nn::BackendKind::cuda &&
+      trainer.policy != nn::PopulationPolicy::fused)
+    trainer.threads = 1;
+  constexpr int probes = 6;
+  std::string device = calibrate(*model, trainer, probes_of(config, probes));
+  return {std::move(model), std::move(device)};
+}
+
+SearchEstimator resume_estimator(nas::SearchFolder const& folder)
+{
+  auto const path = folder.file(estimator_file);
+  json::Reader reader(folder.config().estimator, folder.file("config.json") + ": 'estimator'");
+  SearchEstimator estimator{std::make_shared<estimator::StepModel>(estimator::StepModel::load(read_file(path), path)),
+                            reader.string("device")};
+  reader.finish();
+  return estimator;
+}
+
+/// How far the estimates were off: the median of |expected - measured| / measured over the epochs that were trained.
+double estimate_error(nas::SearchConfig const& config, nas::SearchResult const& result)
+{
+  std::vector<double> errors;
+  for (auto const& trial : result.trials) {
+    double const expected = trial.expected_seconds * trial.epochs / config.training.epochs;
+    if (std::isfinite(expected) && trial.epochs > 0 && trial.seconds > 0)
+      errors.push_back(std::abs(expected - trial.seconds) / trial.seconds);
+  }
+  return errors.empty() ? nas::TrialResult::nan : median(std::move(errors));
 }
 
 /// Epochs done and saved, the best so far, and how long it will take.
@@ -233,6 +283,17 @@ void print_tables(nas::SearchFolder const& folder, nas::SearchResult const& resu
                    static_cast<std::int64_t>(result.trials.size()), stopped, failed, result.epochs_used,
                    100 * result.saved(), result.seconds, result.engine_seconds, cell(winner.test_score)});
   std::cout << summary.text();
+  if (!config.estimator.is_null()) {
+    auto const over = std::count_if(result.trials.begin(), result.trials.end(), [&](auto const& trial) {
+      return config.seconds_cap > 0 && trial.expected_seconds > config.seconds_cap;
+    });
+    double const error = estimate_error(config, result);
+    std::cout << "\nTraining times were estimated";
+    if (std::isfinite(error))
+      std::cout << ": half of them within " << fixed(100 * error, 1) << " % of what was measured";
+    if (config.seconds_cap > 0) std::cout << "; candidates over the cap, not trained: " << over;
+    std::cout << '\n';
+  }
   if (config.transfer.on) std::cout << '\n' << transfer_table(config, result).text();
   if (winner.result) std::cout << "\nThe fittest network is in " << folder.file("best") << '\n';
 }
@@ -253,6 +314,8 @@ void print_json(nas::SearchFolder const& folder, nas::SearchResult const& result
   object["saved"] = result.saved();
   object["seconds"] = result.seconds;
   object["engine_seconds"] = result.engine_seconds;
+  if (auto const& config = folder.config(); !config.estimator.is_null())
+    object["estimate_error"] = number(estimate_error(config, result));
   if (winner.result) {
     json::Object best;
     best["trial"] = winner.result->trial.id;
@@ -271,10 +334,13 @@ void print_json(nas::SearchFolder const& folder, nas::SearchResult const& result
   std::cout << json::pretty(object);
 }
 
-int run(nas::SearchFolder& folder, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer, bool as_json)
+int run(nas::SearchFolder& folder, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer,
+        SearchEstimator const& estimator, bool as_json)
 {
   Watcher watcher(folder.config());
-  auto const result = nas::run_search(folder, dataset, trainer, watcher, [] { return interrupted(); });
+  nas::TrainingCost cost;
+  if (estimator.model) cost = training_cost(estimator.model, estimator.device, folder.config().training, dataset);
+  auto const result = nas::run_search(folder, dataset, trainer, watcher, [] { return interrupted(); }, cost);
   watcher.finish();
   if (result.interrupted) {
     std::cerr << "nasturtium: interrupted; go on with: nasturtium search --resume " << folder.path() << '\n';
@@ -304,8 +370,10 @@ int resume(Options const& options, Invocation const& call)
   require(dataset.checksum == config.data_checksum, data.dataset,
           ": is not the data set that the search was begun with (checksum ", dataset.checksum, ", was ",
           config.data_checksum, ")");
+  SearchEstimator estimator;
+  if (!config.estimator.is_null()) estimator = resume_estimator(folder);
   if (interrupted()) return exit_interrupted;
-  return run(folder, dataset, trainer, options.json);
+  return run(folder, dataset, trainer, estimator, options.json);
 }
 
 void read_transfer(Options& options)
@@ -358,7 +426,18 @@ int search(Invocation const& call)
   app.add_option("--resume", options.resume, "Go on with a search that was interrupted or killed")->type_name("DIR");
   app.add_flag("--half-epochs", options.half_epochs, "Validate, and predict, every half epoch");
   app.add_flag("--json", options.json, "The result as JSON on stdout");
-  std::string group = "Weight transfer";
+  std::string group = "Estimated training time";
+  app.add_option("--estimator", options.estimator,
+                 "What estimate fit has written: with several workers the longest candidates of a generation go first "
+                 "(docs/guide/search.md)")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option("--seconds-cap", config.seconds_cap,
+                 "Do not train a candidate that is expected to take longer; 0: no cap")
+      ->capture_default_str()
+      ->type_name("S")
+      ->group(group);
+  group = "Weight transfer";
   app.add_option("--transfer", options.transfer,
                  "Start candidates from the weights of layers that match an earlier one's (docs/weight-transfer.md)")
       ->option_text("none|lp|lcs|exact-prefix|lcs-bytes [none]")
@@ -436,13 +515,25 @@ int search(Invocation const& call)
   config.task = {{dataset.height, dataset.width, dataset.channels}, dataset.classes, dataset.target_width};
   config.data = to_json(options.data);
   config.data_checksum = dataset.checksum;
+  SearchEstimator estimator;
+  std::vector<std::pair<std::string, std::string>> files;
+  if (options.estimator.empty()) {
+    require(config.seconds_cap == 0, "--seconds-cap needs --estimator");
+  } else {
+    config.estimator = json::Object{{"device", ""}}; // until it is known, for the check
+    nas::check(config);
+    estimator = start_estimator(options.estimator, config, trainer);
+    config.estimator = json::Object{{"device", estimator.device}};
+    files.emplace_back(estimator_file, estimator.model->save());
+  }
   nas::check(config);
   if (interrupted()) return exit_interrupted;
   auto folder =
       nas::SearchFolder::create(options.out, config,
                                 provenance_of(call, config.training.seed, trainer.backend,
-                                              {{"dataset", dataset.name}, {"dataset_checksum", dataset.checksum}}));
-  return run(folder, dataset, trainer, options.json);
+                                              {{"dataset", dataset.name}, {"dataset_checksum", dataset.checksum}}),
+                                files);
+  return run(folder, dataset, trainer, estimator, options.json);
 }
 
 } // namespace nasturtium::cli

@@ -114,6 +114,20 @@ nn::OptimiserOptions to_options(Optimiser optimiser)
   fail("networks are trained with sgd, momentum, rmsprop or adam here, not with ", quoted(name(optimiser)));
 }
 
+Optimiser to_optimiser(nn::OptimiserOptions const& options)
+{
+  switch (options.kind) {
+  case nn::OptimiserKind::sgd:
+    return options.momentum > 0 ? Optimiser::momentum : Optimiser::sgd;
+  case nn::OptimiserKind::rmsprop:
+    return Optimiser::rmsprop;
+  case nn::OptimiserKind::adam:
+  case nn::OptimiserKind::adamw:
+    break;
+  }
+  return Optimiser::adam;
+}
+
 Description describe(Workload const& workload)
 {
   require(workload.batch >= 1, "batch must be at least 1, got ", workload.batch);

@@ -76,12 +76,13 @@ json::Object to_json(Trial const& trial)
 
 // The numbers of a result by name, in the order of trials.csv.
 using Field = std::pair<char const*, double TrialResult::*>;
-constexpr Field numbers[] = {{"fitness", &TrialResult::fitness},    {"last", &TrialResult::last},
-                             {"best", &TrialResult::best},          {"prediction", &TrialResult::prediction},
-                             {"lower_90", &TrialResult::lower_90},  {"upper_90", &TrialResult::upper_90},
-                             {"epochs", &TrialResult::epochs},      {"flops", &TrialResult::flops},
-                             {"seconds", &TrialResult::seconds},    {"engine_seconds", &TrialResult::engine_seconds},
-                             {"deviation", &TrialResult::deviation}};
+constexpr Field numbers[] = {
+    {"fitness", &TrialResult::fitness},     {"last", &TrialResult::last},
+    {"best", &TrialResult::best},           {"prediction", &TrialResult::prediction},
+    {"lower_90", &TrialResult::lower_90},   {"upper_90", &TrialResult::upper_90},
+    {"epochs", &TrialResult::epochs},       {"flops", &TrialResult::flops},
+    {"seconds", &TrialResult::seconds},     {"engine_seconds", &TrialResult::engine_seconds},
+    {"deviation", &TrialResult::deviation}, {"expected_seconds", &TrialResult::expected_seconds}};
 
 json::Object to_json(TrialResult const& result)
 {
@@ -138,16 +139,30 @@ std::string id_text(Trial const& trial)
   return std::to_string(trial.id);
 }
 
+/// Candidates are ordered by their estimated cost: that takes more open questions than workers.
+bool orders_by_cost(SearchConfig const& config, SearchAlgorithm const& algorithm)
+{
+  return !config.estimator.is_null() && config.settings.workers > 1 && algorithm.asks_ahead();
+}
+
+std::unique_ptr<SearchAlgorithm> algorithm_of(SearchConfig const& config, SearchSpace const& space)
+{
+  auto algorithm = make_algorithm(config.settings, space);
+  if (!orders_by_cost(config, *algorithm)) return algorithm;
+  auto settings = config.settings;
+  settings.workers = std::min(settings.evaluations, most_open);
+  return make_algorithm(settings, space);
+}
+
 /// Where the search stands. All of it happens in one thread; the evaluator may have others.
 class Search
 {
 public:
   Search(SearchFolder& folder, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer,
-         SearchObserver& observer, std::function<bool()> const& interrupted)
+         SearchObserver& observer, std::function<bool()> const& interrupted, TrainingCost const& cost)
       : m_folder(folder), m_config(folder.config()), m_dataset(dataset), m_trainer(trainer), m_observer(observer),
-        m_interrupted(interrupted), m_space(make_space(m_config.space, m_config.task)),
-        m_algorithm(make_algorithm(m_config.settings, *m_space)),
-        m_engine(predictor::make_method(engine_settings(m_config))),
+        m_interrupted(interrupted), m_cost(cost), m_space(make_space(m_config.space, m_config.task)),
+        m_algorithm(algorithm_of(m_config, *m_space)), m_engine(predictor::make_method(engine_settings(m_config))),
         m_target_variance(datasets::target_variance(dataset.validation, dataset.target_width))
   {
     if (m_config.transfer.on) m_transfer.emplace(m_config.transfer, m_folder.file("store"), m_config.settings.seed);
@@ -188,12 +203,19 @@ private:
     double least_epoch = 0;
     bool stale = false; ///< stopped for its loss, not by the engine
   };
+  /// A candidate that was asked for, ahead or in an earlier call.
+  struct Waiting
+  {
+    Trial trial;
+    double expected_seconds = TrialResult::nan;
+  };
   SearchFolder& m_folder;
   SearchConfig const& m_config;
   datasets::Dataset const& m_dataset;
   nn::TrainerOptions m_trainer;
   SearchObserver& m_observer;
   std::function<bool()> const& m_interrupted;
+  TrainingCost const& m_cost;
   std::unique_ptr<SearchSpace> m_space;
   std::unique_ptr<SearchAlgorithm> m_algorithm;
   std::unique_ptr<predictor::Method> m_engine;
@@ -201,7 +223,7 @@ private:
   double m_target_variance; ///< of the validation split; NaN for classification
   std::optional<JournalWriter> m_journal;
   std::optional<AppendFile> m_curves;
-  std::vector<Trial> m_pending; ///< asked in an earlier call and not answered, oldest first
+  std::vector<Waiting> m_waiting; ///< asked and not yet in training, oldest first
   SearchResult m_result;
   std::map<int, Open> m_open; ///< by number of the trial
   bool m_stopping = false;
@@ -353,24 +375,40 @@ private:
       }
     }
     for (auto const& [id, left] : open)
-      m_pending.push_back(left.result.trial);
+      wait(left.result.trial);
     return curves;
   }
 
-  /// The next candidate; nothing while answers are needed first, and at the end.
-  std::optional<Trial> next()
+  void wait(Trial const& trial)
   {
-    if (!m_pending.empty()) {
-      Trial trial = m_pending.front();
-      m_pending.erase(m_pending.begin());
-      return trial;
+    Waiting waiting{trial};
+    try {
+      if (m_cost) waiting.expected_seconds = m_cost(m_space->decode(trial.genome));
+    } catch (Error const&) { // no network: make_job says so
     }
-    auto trial = m_algorithm->ask();
-    if (!trial) return std::nullopt;
-    json::Object event = to_json(*trial);
-    event["event"] = "ask";
-    record(std::move(event));
-    return trial;
+    m_waiting.push_back(std::move(waiting));
+  }
+
+  /// The next candidate; nothing while answers are needed first, and at the end.
+  std::optional<Waiting> next()
+  {
+    bool const by_cost = orders_by_cost(m_config, *m_algorithm);
+    while (m_waiting.empty() || by_cost) {
+      auto const trial = m_algorithm->ask();
+      if (!trial) break;
+      json::Object event = to_json(*trial);
+      event["event"] = "ask";
+      record(std::move(event));
+      wait(*trial);
+    }
+    if (m_waiting.empty()) return std::nullopt;
+    auto chosen = m_waiting.begin();
+    if (by_cost)
+      for (auto it = chosen; it != m_waiting.end(); ++it)
+        if (it->expected_seconds > chosen->expected_seconds || std::isnan(chosen->expected_seconds)) chosen = it;
+    Waiting waiting = std::move(*chosen);
+    m_waiting.erase(chosen);
+    return waiting;
   }
 
   void work()
@@ -382,14 +420,15 @@ private:
     for (;;) {
       std::vector<Job> jobs;
       while (!m_stopping && static_cast<int>(m_open.size()) < evaluator->capacity()) {
-        auto const trial = next();
-        if (!trial) break;
-        Open& open = m_open[trial->id];
-        open.result.trial = *trial;
+        auto const waiting = next();
+        if (!waiting) break;
+        Open& open = m_open[waiting->trial.id];
+        open.result.trial = waiting->trial;
+        open.result.expected_seconds = waiting->expected_seconds;
         if (auto job = make_job(open.result))
           jobs.push_back(std::move(*job));
         else
-          answer(trial->id, nullptr);
+          answer(waiting->trial.id, nullptr);
       }
       evaluator->submit(std::move(jobs));
       auto const done = evaluator->wait();
@@ -417,7 +456,8 @@ private:
     take(result);
   }
 
-  /// What is to be trained; nothing where the genome has no network, which is an answer and not an end.
+  /// What is to be trained; nothing where the genome has no network or one that would train for too long, which is an
+  /// answer and not an end.
   std::optional<Job> make_job(TrialResult& result)
   {
     try {
@@ -427,6 +467,9 @@ private:
       result.flops = inferred.forward_flops;
       result.parameters = inferred.parameter_count;
       result.hash = nn::spec::hash(job.architecture);
+      require(m_config.seconds_cap == 0 || !(result.expected_seconds > m_config.seconds_cap),
+              "its training is expected to take ", fixed(result.expected_seconds, 1), " s, the cap is ",
+              shortest(m_config.seconds_cap), " s");
       job.options.seed += static_cast<std::uint64_t>(result.trial.id);
       if (m_transfer) {
         auto start = m_transfer->start(result.trial, job.architecture);
@@ -548,6 +591,10 @@ void check(SearchConfig const& config)
   predictor::check(engine_settings(config));
   require(std::isfinite(config.stale_epochs) && config.stale_epochs >= 0,
           "search: 'stale_epochs' must not be negative, got ", config.stale_epochs);
+  require(std::isfinite(config.seconds_cap) && config.seconds_cap >= 0,
+          "search: 'seconds_cap' must not be negative, got ", config.seconds_cap);
+  require(config.seconds_cap == 0 || !config.estimator.is_null(),
+          "search: a cap on the seconds of a candidate needs an estimator of them");
   require(config.training.early_stopping_patience == 0 || config.predictor == "none",
           "a prediction engine and --early-stopping both stop candidates; use one of them");
   require(config.task.regression == 0 || config.predictor == "none",
@@ -577,6 +624,10 @@ json::Value to_json(SearchConfig const& config)
   object["fitness"] = name(config.fitness);
   object["stale_epochs"] = config.stale_epochs;
   if (config.transfer.on) object["transfer"] = to_json(config.transfer);
+  if (!config.estimator.is_null()) {
+    object["estimator"] = config.estimator;
+    object["seconds_cap"] = config.seconds_cap;
+  }
   object["backend"] = nn::name(config.backend);
   object["training"] = json::parse(nn::to_json(config.training), "options");
   object["data"] = config.data;
@@ -609,6 +660,10 @@ SearchConfig parse_search_config(json::Value const& value, std::string const& so
   config.stale_epochs = reader.number("stale_epochs", json::at_least(0), 0.0);
   if (auto const* const transfer = reader.find("transfer"))
     config.transfer = parse_transfer_settings(*transfer, reader.what("transfer"));
+  if (auto const* const estimator = reader.find("estimator")) {
+    config.estimator = *estimator;
+    config.seconds_cap = reader.number("seconds_cap", json::at_least(0));
+  }
   config.backend = nn::parse_backend(reader.string("backend"));
   config.training = nn::parse_options(json::compact(reader.value("training")), reader.what("training"));
   config.data = reader.value("data");
@@ -623,15 +678,15 @@ SearchFolder::SearchFolder(RunFolder folder, SearchConfig config)
 {
 }
 
-SearchFolder SearchFolder::create(std::string const& path, SearchConfig const& config, Provenance const& provenance)
+SearchFolder SearchFolder::create(std::string const& path, SearchConfig const& config, Provenance const& provenance,
+                                  std::vector<std::pair<std::string, std::string>> const& files)
 {
   check(config);
-  return SearchFolder(RunFolder::create(path,
-                                        {{{"provenance.json", json::pretty(to_json(provenance))},
-                                          {"config.json", json::pretty(to_json(config))}},
-                                         {"best"}},
-                                        "nasturtium search --resume"),
-                      config);
+  RunFolder::Content content{
+      {{"provenance.json", json::pretty(to_json(provenance))}, {"config.json", json::pretty(to_json(config))}},
+      {"best"}};
+  content.files.insert(content.files.end(), files.begin(), files.end());
+  return SearchFolder(RunFolder::create(path, content, "nasturtium search --resume"), config);
 }
 
 SearchFolder SearchFolder::open(std::string const& path)
@@ -652,8 +707,10 @@ SearchFolder SearchFolder::open_or_create(std::string const& path, SearchConfig 
 }
 
 SearchResult run_search(SearchFolder& folder, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer,
-                        SearchObserver& observer, std::function<bool()> const& interrupted)
+                        SearchObserver& observer, std::function<bool()> const& interrupted, TrainingCost const& cost)
 {
+  require(static_cast<bool>(cost) != folder.config().estimator.is_null(), folder.file("config.json"),
+          ": 'estimator' says whether candidates are estimated, and the caller does ", cost ? "so" : "not");
   auto const& task = folder.config().task;
   require(dataset.validation.count > 0, dataset.name, ": a search needs a validation split (--validation FRACTION)");
   require(dataset.classes == task.classes && dataset.target_width == task.regression &&
@@ -662,7 +719,7 @@ SearchResult run_search(SearchFolder& folder, datasets::Dataset const& dataset, 
           dataset.name, ": is not the data set that the search was configured for");
   require(task.regression == 0 || datasets::target_variance(dataset.validation, task.regression) > 0, dataset.name,
           ": the targets of the validation split are all equal, which leaves R2 undefined");
-  return Search(folder, dataset, trainer, observer, interrupted).run();
+  return Search(folder, dataset, trainer, observer, interrupted, cost).run();
 }
 
 std::string trials_csv(std::vector<TrialResult> const& trials)

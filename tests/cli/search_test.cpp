@@ -335,6 +335,41 @@ TEST_CASE("search: what is reported follows the rule")
   }
 }
 
+TEST_CASE("search: an estimator orders and caps candidates, and is kept in the folder")
+{
+  Folder const folder;
+  std::string const timings = folder / "timings", model = folder / "model.json", out = folder / "run";
+  REQUIRE(run({"estimate", "evolve", "--strategy", "random", "--networks", "60", "--founders", "60", "--threads", "1",
+               "--out", timings})
+              .status == 0);
+  REQUIRE(run({"estimate", "fit", timings + "/timings.jsonl", "--method", "log-linear", "--out", model}).status == 0);
+  auto const searched = run(searching(out, {"--estimator", model, "--seconds-cap", "1000", "--workers", "2",
+                                            "--algorithm", "random", "--evaluations", "6", "--json"}));
+  INFO(searched.err);
+  REQUIRE(searched.status == 0);
+  auto const answer = json::parse(searched.out, "answer");
+  CHECK(answer.at("estimate_error").to_number<double>() >= 0);
+  for (auto const& value : journal(out)) {
+    auto const& event = value.as_object();
+    if (event.at("event") == "tell") CHECK(event.at("expected_seconds").to_number<double>() > 0);
+  }
+  // The file that was named is not needed to go on, or to read the folder again.
+  std::filesystem::remove(model);
+  CHECK(read(out + "/estimator.json").find("nasturtium-step-model") != std::string::npos);
+  auto const again = run({"search", "--resume", out, "--json"});
+  INFO(again.err);
+  REQUIRE(again.status == 0);
+  CHECK(json::parse(again.out, "answer").at("estimate_error") == answer.at("estimate_error"));
+
+  auto const missing = run(searching(folder / "none", {"--estimator", model}));
+  CHECK(missing.status == 2);
+  CHECK(missing.err.find("estimate fit") != std::string::npos);
+  auto const alone = run(searching(folder / "none", {"--seconds-cap", "5"}));
+  CHECK(alone.status == 2);
+  CHECK(alone.err.find("--estimator") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(folder / "none"));
+}
+
 TEST_CASE("search: what is wrong is refused, and nothing is left behind")
 {
   Folder const folder;

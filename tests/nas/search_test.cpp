@@ -225,6 +225,101 @@ TEST_CASE("search: a GPU trains several candidates at a time, too")
   CHECK_NOTHROW(check(config));
 }
 
+TEST_CASE("search: with estimates and several workers the longest of a generation go first, and the search is the same")
+{
+  test::TemporaryFolder const place;
+  auto config = config_of();
+  config.settings.algorithm = "nsga-net";
+  config.settings.workers = 2;
+  config.settings.evaluations = 12;
+  auto trainer = one_thread();
+  trainer.policy = nn::PopulationPolicy::fused;
+  TrainingCost const cost = [](nn::spec::Architecture const& it) {
+    return static_cast<double>(nn::spec::infer(it, "test").parameter_count);
+  };
+  struct Begun : SearchObserver
+  {
+    std::map<int, std::vector<int>> order; ///< by generation: candidates as their training is first heard of
+    std::map<int, double> expected;
+    void on_report(Trial const& trial, nn::EpochReport const&, predictor::Prediction const&) override
+    {
+      auto& here = order[trial.generation];
+      if (std::find(here.begin(), here.end(), trial.id) == here.end()) here.push_back(trial.id);
+    }
+    void on_result(TrialResult const& result) override { expected[result.trial.id] = result.expected_seconds; }
+  } begun;
+
+  auto plain = create(place / "plain", config);
+  SearchObserver nobody;
+  auto const without = run_search(plain, images(), trainer, nobody);
+  config.estimator = json::Object{{"device", "test"}};
+  auto folder = create(place / "estimated", config);
+  CHECK(error_of([&] { run_search(folder, images(), trainer, nobody); }).find("'estimator'") != std::string::npos);
+  auto const with = run_search(folder, images(), trainer, begun, {}, cost);
+
+  REQUIRE(begun.order.size() == 3);
+  for (auto const& [generation, ids] : begun.order) { // two begin together: either may be heard of first
+    REQUIRE(ids.size() == 4);
+    auto const of = [&](std::size_t i) { return begun.expected.at(ids[i]); };
+    CHECK(std::min(of(0), of(1)) >= std::max(of(2), of(3)));
+  }
+  // A generation does not mind the order of its answers: the same questions, the same answers.
+  std::map<int, std::pair<Genome, double>> answers;
+  for (auto const& trial : without.trials)
+    answers[trial.trial.id] = {trial.trial.genome, trial.fitness};
+  REQUIRE(with.trials.size() == without.trials.size());
+  for (auto const& trial : with.trials) {
+    CHECK(answers.at(trial.trial.id) == std::pair(trial.trial.genome, trial.fitness));
+    CHECK(std::isfinite(trial.expected_seconds));
+  }
+  CHECK(read_file(folder.file("trials.csv")).find("expected_seconds") != std::string::npos);
+}
+
+TEST_CASE("search: candidates over the cap are answers without training, whenever the search is stopped and resumed")
+{
+  test::TemporaryFolder const place;
+  auto config = config_of();
+  config.estimator = json::Object{{"device", "test"}};
+  TrainingCost const cost = [](nn::spec::Architecture const& it) {
+    return static_cast<double>(nn::spec::infer(it, "test").parameter_count) / 1000;
+  };
+  SearchObserver nobody;
+  auto whole = create(place / "whole", config);
+  std::vector<double> expected;
+  for (auto const& trial : run_search(whole, images(), one_thread(), nobody, {}, cost).trials)
+    expected.push_back(trial.expected_seconds);
+  std::sort(expected.begin(), expected.end());
+  config.seconds_cap = (expected[3] + expected[4]) / 2;
+
+  auto capped = create(place / "capped", config);
+  auto const result = run_search(capped, images(), one_thread(), nobody, {}, cost);
+  int over = 0;
+  for (auto const& trial : result.trials) {
+    bool const too_long = trial.expected_seconds > config.seconds_cap;
+    over += too_long;
+    CHECK(trial.failed() == too_long);
+    CHECK((trial.epochs == 0) == too_long);
+    if (too_long) CHECK(trial.reason.find("the cap is") != std::string::npos);
+  }
+  CHECK(over > 0);
+  CHECK(over < static_cast<int>(result.trials.size()));
+  {
+    auto cut = create(place / "cut", config);
+    int polls = 0;
+    run_search(cut, images(), one_thread(), nobody, [&] { return ++polls > 40; }, cost);
+  }
+  auto again = SearchFolder::open(place / "cut");
+  CHECK(again.config().seconds_cap == config.seconds_cap);
+  run_search(again, images(), one_thread(), nobody, {}, cost);
+  CHECK(decisions(again.path()) == decisions(capped.path()));
+
+  config.estimator = nullptr;
+  CHECK(error_of([&] { check(config); }).find("needs an estimator") != std::string::npos);
+  config.estimator = json::Object{{"device", "test"}};
+  config.seconds_cap = -1;
+  CHECK(error_of([&] { check(config); }).find("'seconds_cap'") != std::string::npos);
+}
+
 TEST_CASE("search: the engine stops candidates, and the algorithm hears the prediction")
 {
   test::TemporaryFolder const place;

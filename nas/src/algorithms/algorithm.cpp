@@ -122,8 +122,8 @@ std::unique_ptr<SearchAlgorithm> make_algorithm(SearchSettings const& settings, 
   require(settings.population >= 0 && settings.population <= 1000000,
           "search: 'population' must be in [0, 1000000], got ", settings.population);
   require(settings.sample >= 0, "search: 'sample' must not be negative, got ", settings.sample);
-  require(settings.workers >= 1 && settings.workers <= 65536, "search: 'workers' must be in [1, 65536], got ",
-          settings.workers);
+  require(settings.workers >= 1 && settings.workers <= most_open, "search: 'workers' must be in [1, ", most_open,
+          "], got ", settings.workers);
   require(settings.mutation <= 1 && !std::isnan(settings.mutation), "search: 'mutation' must be at most 1, got ",
           settings.mutation);
   require(settings.crossover <= 1 && !std::isnan(settings.crossover), "search: 'crossover' must be at most 1, got ",

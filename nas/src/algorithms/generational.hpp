@@ -20,6 +20,8 @@ public:
   {
   }
 
+  bool asks_ahead() const final { return true; }
+
   std::vector<int> living() const final
   {
     auto ids = ids_of(m_parents);

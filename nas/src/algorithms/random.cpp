@@ -13,6 +13,8 @@ class RandomSearch : public Algorithm
 public:
   using Algorithm::Algorithm;
 
+  bool asks_ahead() const override { return true; }
+
 protected:
   std::optional<Trial> propose(Random& random) override
   {

@@ -24,6 +24,8 @@ Optimiser parse_optimiser(std::string const& text, std::string const& source);
 int state_words(Optimiser optimiser);
 /// As this project's trainer knows it (momentum is sgd with 0.9). Throws Error for none, adagrad and adadelta.
 nn::OptimiserOptions to_options(Optimiser optimiser);
+/// The nearest that the representations know of what the trainer trains with (adamw costs what adam does).
+Optimiser to_optimiser(nn::OptimiserOptions const& options);
 
 /// One training step to be timed.
 struct Workload

@@ -23,6 +23,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace nasturtium::nas {
@@ -45,6 +46,10 @@ struct SearchConfig
   /// Stop a candidate whose least training loss is so many epochs old (MENNDL: 10); 0: never.
   double stale_epochs = 0;
   TransferSettings transfer; ///< of weights from earlier candidates
+  /// A candidate whose whole training would take longer than so many seconds, as the caller's TrainingCost expects, is
+  /// not trained: it fails. 0: no cap.
+  double seconds_cap = 0;
+  json::Value estimator; ///< how the caller names its TrainingCost; null: it has none. Kept, not looked into
   nn::BackendKind backend = nn::available_backends().front();
   json::Value data; ///< how the caller names its data; kept, not looked into
   std::string data_checksum;
@@ -74,16 +79,22 @@ struct TrialResult
   bool predicted = false;                                  ///< the fitness is the prediction
   double epochs = 0;                                       ///< trained
   double seconds = 0;                                      ///< of training and validation
+  double expected_seconds = nan;                           ///< of the whole training, where there is a TrainingCost
   double engine_seconds = 0;                               ///< of the prediction engine
   TransferRecord transfer;                                 ///< where the search transfers weights
   bool failed() const;
 };
 
+/// Seconds that a network's whole training is expected to take, validations included; NaN: unknown.
+using TrainingCost = std::function<double(nn::spec::Architecture const& architecture)>;
+
 /// The folder of a search.
 class SearchFolder
 {
 public:
-  static SearchFolder create(std::string const& path, SearchConfig const& config, Provenance const& provenance);
+  /// `files`: more that the folder is to hold from its first moment, by name.
+  static SearchFolder create(std::string const& path, SearchConfig const& config, Provenance const& provenance,
+                             std::vector<std::pair<std::string, std::string>> const& files = {});
   static SearchFolder open(std::string const& path);
   /// Opens what is there, which must be of this configuration (else Error naming the field), or creates it.
   static SearchFolder open_or_create(std::string const& path, SearchConfig const& config, Provenance const& provenance);
@@ -128,11 +139,15 @@ struct SearchResult
 
 /// Searches, or goes on with a search. The data set needs a validation split. With one worker the decisions after a
 /// kill are those of a search that was not killed; with more, candidates finish in an order that time decides.
-/// `interrupted` is polled at every training step. Keeps the fittest network in best/ (architecture.json, weights.h5,
+/// `interrupted` is polled at every training step. With `cost` and several workers, algorithms that ask ahead are asked
+/// for all that they give, and the candidate that is expected to train the longest goes first (Graham's LPT rule,
+/// 1969): so no long one is left to the end, when the other workers have nothing to do. Whether there is a cost must be
+/// what the configuration says (its `estimator`). Keeps the fittest network in best/ (architecture.json, weights.h5,
 /// model.onnx where ONNX is built in), and with transfer the weights of all in store/. Throws Error for a journal that
 /// is not of this configuration.
 SearchResult run_search(SearchFolder& folder, datasets::Dataset const& dataset, nn::TrainerOptions const& trainer,
-                        SearchObserver& observer, std::function<bool()> const& interrupted = {});
+                        SearchObserver& observer, std::function<bool()> const& interrupted = {},
+                        TrainingCost const& cost = {});
 
 /// One row a candidate: number, parents, status, fitness, measured and predicted values, cost, genome.
 std::string trials_csv(std::vector<TrialResult> const& trials);

@@ -47,9 +47,15 @@ public:
   virtual void tell(int id, Fitness const& fitness) = 0;
   /// No further question will come: as many answers as evaluations were asked for.
   virtual bool finished() const = 0;
+  /// Whether a question knows no less when it is asked long before it can be worked on: a generation is asked for as a
+  /// whole, and a random search learns nothing.
+  virtual bool asks_ahead() const { return false; }
   /// Trials that were answered and may still become parents; empty where none ever does (random search).
   virtual std::vector<int> living() const { return {}; }
 };
+
+/// Most questions that may be open at the same time.
+inline constexpr int most_open = 65536;
 
 struct SearchSettings
 {
