@@ -4,8 +4,6 @@
 #include <nasturtium/core/file.hpp>
 #include <nasturtium/core/run_folder.hpp>
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -36,24 +34,10 @@ void remove_temporaries(std::string const& folder)
 
 } // namespace
 
-RunFolder::RunFolder(std::string path) : m_path(std::move(path))
+RunFolder::RunFolder(std::string path)
+    : m_path(std::move(path)), m_lock(m_path, FileLock::On::folder, FileLock::Wait::no)
 {
-  m_lock = ::open(m_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  require(m_lock >= 0, m_path, ": ", std::strerror(errno));
-  if (::flock(m_lock, LOCK_EX | LOCK_NB) != 0) {
-    ::close(m_lock);
-    fail(m_path, ": another process works on this run");
-  }
-}
-
-RunFolder::RunFolder(RunFolder&& other) noexcept
-    : m_path(std::move(other.m_path)), m_lock(std::exchange(other.m_lock, -1))
-{
-}
-
-RunFolder::~RunFolder()
-{
-  if (m_lock >= 0) ::close(m_lock);
+  require(m_lock.held(), m_path, ": another process works on this run");
 }
 
 bool RunFolder::exists(std::string const& path)

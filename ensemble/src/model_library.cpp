@@ -9,6 +9,7 @@
 
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/core/file.hpp>
+#include <nasturtium/core/file_lock.hpp>
 #include <nasturtium/core/hdf5.hpp>
 #include <nasturtium/core/number.hpp>
 #include <nasturtium/core/provenance.hpp>
@@ -17,7 +18,6 @@
 #include <nasturtium/nas/pareto.hpp>
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,7 +30,7 @@
 #include <ctime>
 #include <filesystem>
 #include <map>
-#include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -50,37 +50,6 @@ constexpr double grace_seconds = 3600; // for what has no lock (yet)
   int const cause = errno;
   fail(path, ": ", what, ": ", std::strerror(cause));
 }
-
-/// Held exclusively until the end of the object or of the process.
-class Lock
-{
-public:
-  enum class Wait { yes, no };
-  /// `flags` beside O_RDWR and O_CLOEXEC. Without a file, and without waiting, nothing may be held.
-  Lock(std::string const& path, int flags, Wait wait)
-      : m_descriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0666))
-  {
-    if (m_descriptor < 0) {
-      if (wait == Wait::no) return;
-      fail_errno(path, "cannot be opened");
-    }
-    int const how = wait == Wait::yes ? LOCK_EX : LOCK_EX | LOCK_NB;
-    while (!(m_held = ::flock(m_descriptor, how) == 0) && errno == EINTR) {
-    }
-  }
-  ~Lock()
-  {
-    if (m_descriptor >= 0) ::close(m_descriptor);
-  }
-  Lock(Lock const&) = delete;
-  Lock& operator=(Lock const&) = delete;
-  bool opened() const { return m_descriptor >= 0; }
-  bool held() const { return m_held; }
-
-private:
-  int m_descriptor = -1;
-  bool m_held = false;
-};
 
 std::string unused_name(std::string const& base, std::string const& id)
 {
@@ -114,10 +83,14 @@ public:
         if (errno == EEXIST) continue; // a process of the same number before us, or on another machine
         fail_errno(m_path, "the folder cannot be made");
       }
-      m_lock = std::make_unique<Lock>(lock_path(), O_CREAT, Lock::Wait::no);
-      // A sweeper may have come between: then the folder is gone, or will be.
-      if (m_lock->held() && is_file(lock_path())) return;
-      if (!m_lock->opened() && errno != ENOENT) fail_errno(lock_path(), "cannot be written");
+      // A sweeper may come between: then the folder is gone, or will be.
+      try {
+        m_lock.emplace(lock_path(), FileLock::On::file, FileLock::Wait::no);
+      } catch (Error const&) {
+        if (fs::exists(m_path)) throw;
+      }
+      if (m_lock && m_lock->held() && is_file(lock_path())) return;
+      m_lock.reset();
     }
   }
   ~Scratch()
@@ -145,7 +118,7 @@ private:
   std::string lock_path() const { return m_path + "/lock"; }
 
   std::string m_path;
-  std::unique_ptr<Lock> m_lock;
+  std::optional<FileLock> m_lock;
 };
 
 std::string logits_name(Split split)
@@ -359,7 +332,7 @@ void ModelLibrary::sweep() const
   for (auto const& entry : fs::directory_iterator(m_path + "/tmp", error)) {
     std::string const path = entry.path().string();
     bool dead = entry.path().filename().string().starts_with("old-");
-    Lock const lock(path + "/lock", 0, Lock::Wait::no);
+    FileLock const lock(path + "/lock", FileLock::On::existing_file, FileLock::Wait::no);
     if (lock.opened()) {
       dead = lock.held();
     } else if (!dead) {
@@ -411,7 +384,7 @@ bool ModelLibrary::publish(Publication const& publication)
   write_file(file("manifest.json"), json::pretty(impl::to_json(model)));
   if (!scratch.rename_to(target)) return false;
   sync_folder(m_path + "/models");
-  Lock const lock(m_path + "/lock", O_CREAT, Lock::Wait::yes);
+  FileLock const lock(m_path + "/lock", FileLock::On::file, FileLock::Wait::yes);
   append_to_catalogue(line_of(model));
   return true;
 }
@@ -471,7 +444,7 @@ std::vector<LibraryModel> ModelLibrary::list(std::vector<std::string>* unreadabl
 
 void ModelLibrary::rebuild_catalogue()
 {
-  Lock const lock(m_path + "/lock", O_CREAT, Lock::Wait::yes);
+  FileLock const lock(m_path + "/lock", FileLock::On::file, FileLock::Wait::yes);
   std::set<std::string> ids;
   for (auto const& entry : fs::directory_iterator(m_path + "/models"))
     ids.insert(entry.path().filename().string());
@@ -549,7 +522,7 @@ bool ModelLibrary::remove(std::string const& id)
   std::string const path = folder(id), trash = unused_name(m_path + "/tmp/old-", id);
   if (!is_file(path + "/manifest.json")) return false;
   {
-    Lock const lock(m_path + "/lock", O_CREAT, Lock::Wait::yes);
+    FileLock const lock(m_path + "/lock", FileLock::On::file, FileLock::Wait::yes);
     // First the catalogue: a line that outlives its folder would speak of the next model of this name.
     append_to_catalogue(json::compact(json::Object{{"removed", id}}) + "\n");
     if (::rename(path.c_str(), trash.c_str()) != 0) {

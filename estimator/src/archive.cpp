@@ -10,14 +10,8 @@
 #include <nasturtium/core/provenance.hpp>
 #include <nasturtium/nn/device_probe.hpp>
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <string_view>
 
@@ -318,23 +312,19 @@ void write_hdf5(std::string const& path, Archive const& archive)
   file.commit();
 }
 
-ArchiveWriter::Lock::Lock(std::string const& path)
+namespace {
+
+FileLock locked(std::string const& path)
 {
-  m_descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  require(m_descriptor >= 0, path, ": cannot be written: ", std::strerror(errno));
-  if (::flock(m_descriptor, LOCK_EX | LOCK_NB) != 0) {
-    ::close(m_descriptor);
-    fail(path, ": another process appends to it");
-  }
+  FileLock lock(path, FileLock::On::file, FileLock::Wait::no);
+  require(lock.held(), path, ": another process appends to it");
+  return lock;
 }
 
-ArchiveWriter::Lock::~Lock()
-{
-  ::close(m_descriptor);
-}
+} // namespace
 
 ArchiveWriter::ArchiveWriter(std::string path, TimingProvenance const& provenance, bool mix)
-    : m_path(std::move(path)), m_lock(m_path), m_archive(read_archive(m_path)), m_journal(m_path, Sync::yes)
+    : m_path(std::move(path)), m_lock(locked(m_path)), m_archive(read_archive(m_path)), m_journal(m_path, Sync::yes)
 {
   auto& known = m_archive.provenances;
   if (!known.empty() && provenance == known.back()) return;

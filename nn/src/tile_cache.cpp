@@ -4,16 +4,11 @@
 
 #include <nasturtium/core/error.hpp>
 #include <nasturtium/core/file.hpp>
+#include <nasturtium/core/file_lock.hpp>
 #include <nasturtium/core/json.hpp>
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <array>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -27,24 +22,6 @@ namespace {
 constexpr char const* format = "nasturtium-tiles";
 constexpr std::array<std::string_view, 3> pass_names{"forward", "backward_data", "backward_weights"};
 constexpr int most = 1 << 28; // what the kernels count to
-
-/// Held while it lives; waits for whoever holds it.
-class FileLock
-{
-public:
-  explicit FileLock(std::string const& path) : m_descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666))
-  {
-    require(m_descriptor >= 0, path, ": ", std::strerror(errno));
-    while (::flock(m_descriptor, LOCK_EX) != 0 && errno == EINTR) {
-    }
-  }
-  ~FileLock() { ::close(m_descriptor); }
-  FileLock(FileLock const&) = delete;
-  FileLock& operator=(FileLock const&) = delete;
-
-private:
-  int m_descriptor;
-};
 
 template <class Names>
 std::vector<std::string> words(Names const& names)
@@ -143,7 +120,7 @@ std::string tile_choices_text(std::vector<kernels::TileChoice> const& choices, s
 TileCache::TileCache(std::string path, std::string device) : m_path(std::move(path)), m_device(std::move(device))
 {
   require(!m_path.empty(), "NASTURTIUM_TILES: the name of a file is empty");
-  FileLock const lock(m_path + ".lock");
+  FileLock const lock(m_path + ".lock", FileLock::On::file, FileLock::Wait::yes);
   if (std::error_code ignored; !std::filesystem::exists(m_path, ignored))
     write_file(m_path, tile_choices_text({}, m_device));
   take_over();
@@ -173,7 +150,7 @@ void TileCache::save()
 {
   std::scoped_lock const lock(m_mutex);
   if (!m_changed) return;
-  FileLock const file_lock(m_path + ".lock");
+  FileLock const file_lock(m_path + ".lock", FileLock::On::file, FileLock::Wait::yes);
   take_over();
   write_file(m_path, tile_choices_text(kernels::tile_choices(), m_device));
   m_changed = false;

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: nasturtium contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <nasturtium/core/file.hpp>
+#include <nasturtium/core/file_lock.hpp>
 #include <nasturtium/core/hdf5.hpp>
 #include <nasturtium/core/journal.hpp>
 #include <nasturtium/core/run_folder.hpp>
@@ -65,6 +66,56 @@ std::size_t entries_in(std::string const& folder)
 }
 
 } // namespace
+
+TEST_CASE("file lock: one holds it, others do not or wait, and it goes with the object and the process")
+{
+  TemporaryFolder const folder;
+  std::string const path = folder / "lock";
+  using On = FileLock::On;
+  using Wait = FileLock::Wait;
+  {
+    FileLock const none(path, On::existing_file, Wait::no);
+    CHECK_FALSE(none.opened());
+    CHECK_FALSE(none.held());
+    CHECK_FALSE(is_file(path));
+  }
+  {
+    FileLock first(path, On::file, Wait::no);
+    CHECK(first.held());
+    FileLock const second(path, On::existing_file, Wait::no);
+    CHECK(second.opened());
+    CHECK_FALSE(second.held());
+    FileLock const moved(std::move(first));
+    CHECK(moved.held());
+    CHECK_FALSE(FileLock(path, On::file, Wait::no).held());
+  }
+  CHECK(FileLock(path, On::file, Wait::no).held());
+  CHECK(FileLock(folder.path(), On::folder, Wait::no).held());
+  CHECK(error_of([&] { FileLock(path, On::folder, Wait::no); }).starts_with(path + ": cannot be opened"));
+  CHECK(error_of([&] { FileLock(folder / "no/lock", On::file, Wait::yes); }).find("no/lock: cannot be opened") !=
+        std::string::npos);
+
+  // A process that is killed holds nothing any more; who waits gets it then.
+  int ready[2];
+  REQUIRE(::pipe(ready) == 0);
+  pid_t const child = ::fork();
+  if (child == 0) {
+    FileLock const lock(path, On::file, Wait::yes);
+    char const byte = lock.held() ? 1 : 0;
+    (void)!::write(ready[1], &byte, 1);
+    for (;;)
+      ::pause();
+  }
+  char held = 0;
+  REQUIRE(::read(ready[0], &held, 1) == 1);
+  CHECK(held == 1);
+  CHECK_FALSE(FileLock(path, On::file, Wait::no).held());
+  ::kill(child, SIGKILL);
+  CHECK(FileLock(path, On::file, Wait::yes).held());
+  ::waitpid(child, nullptr, 0);
+  ::close(ready[0]);
+  ::close(ready[1]);
+}
 
 TEST_CASE("temporary files of a killed process with the same number are no obstacle")
 {

@@ -6,7 +6,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -141,18 +140,6 @@ bool refuses_links(int error)
 void make_folder(std::string const& path)
 {
   if (::mkdir(path.c_str(), 0777) != 0 && errno != EEXIST) fail_errno(path, "the folder cannot be made");
-}
-
-Lock::Lock(std::string const& path) : m_descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666))
-{
-  if (m_descriptor < 0) fail_errno(path, "cannot be opened");
-  while (!(m_held = ::flock(m_descriptor, LOCK_EX) == 0) && errno == EINTR) {
-  }
-}
-
-Lock::~Lock()
-{
-  ::close(m_descriptor);
 }
 
 std::int64_t now_nanoseconds()

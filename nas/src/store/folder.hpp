@@ -45,21 +45,6 @@ bool refuses_links(int error);
 
 void make_folder(std::string const& path); ///< an existing one is fine
 
-/// Exclusive among processes and threads while it lives. Where the file system has no locks nothing is held.
-class Lock
-{
-public:
-  explicit Lock(std::string const& path);
-  ~Lock();
-  Lock(Lock const&) = delete;
-  Lock& operator=(Lock const&) = delete;
-  bool held() const { return m_held; }
-
-private:
-  int m_descriptor = -1;
-  bool m_held = false;
-};
-
 std::int64_t now_nanoseconds(); ///< since 1970
 /// Seconds since the file or folder was changed.
 double age_of(struct stat const& status);

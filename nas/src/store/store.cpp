@@ -94,7 +94,7 @@ std::optional<StoredModel> record_if_readable(std::string const& folder)
 class Store::Scratch
 {
 public:
-  explicit Scratch(Store& store, Lock const* lock = nullptr)
+  explicit Scratch(Store& store, FileLock const* lock = nullptr)
       : m_store(store), m_lock(lock), m_path(store.path() + "/tmp/" + owned_name())
   {
     make_folder(m_path);
@@ -120,7 +120,7 @@ public:
 
 private:
   Store& m_store;
-  Lock const* m_lock;
+  FileLock const* m_lock;
   std::string m_path;
 };
 
@@ -295,8 +295,8 @@ PutResult Store::put(StoredModel model, nn::Weights const& weights, std::span<st
 
   std::vector<std::string> trash;
   {
-    std::optional<Lock> lock;
-    if (m_options.cap_bytes > 0 || !m_links) lock.emplace(lock_path());
+    std::optional<FileLock> lock;
+    if (m_options.cap_bytes > 0 || !m_links) lock.emplace(lock_path(), FileLock::On::file, FileLock::Wait::yes);
     auto const move_to_trash = [&](std::string const& folder) {
       std::string const target = trashed_name();
       if (try_rename(folder, target)) trash.push_back(target);
@@ -332,7 +332,7 @@ PutResult Store::put(StoredModel model, nn::Weights const& weights, std::span<st
   return result;
 }
 
-std::vector<std::string> Store::room_for(StoredModel const& model, std::span<std::string const> keep, Lock const&,
+std::vector<std::string> Store::room_for(StoredModel const& model, std::span<std::string const> keep, FileLock const&,
                                          std::string& reason)
 {
   struct Use
@@ -487,8 +487,8 @@ std::optional<std::string> Store::pin(std::string const& id, std::string const& 
   check_model_id(trial, m_path + ": the trial");
   std::string const from = model_folder(id);
   std::string target = concat(m_path, "/pins/", trial, "@", owned_name());
-  std::optional<Lock> lock;
-  if (!m_links) lock.emplace(lock_path());
+  std::optional<FileLock> lock;
+  if (!m_links) lock.emplace(lock_path(), FileLock::On::file, FileLock::Wait::yes);
   for (;;) {
     auto const model = read_record(from);
     if (!model) return std::nullopt;
@@ -522,7 +522,7 @@ std::optional<std::string> Store::pin(std::string const& id, std::string const& 
   }
 }
 
-bool Store::try_discard(std::string const& folder, Lock const* lock) noexcept
+bool Store::try_discard(std::string const& folder, FileLock const* lock) noexcept
 {
   try {
     return discard(folder, lock);
@@ -531,17 +531,17 @@ bool Store::try_discard(std::string const& folder, Lock const* lock) noexcept
   }
 }
 
-bool Store::discard(std::string const& folder, Lock const* lock)
+bool Store::discard(std::string const& folder, FileLock const* lock)
 {
-  std::optional<Lock> own;
-  if (!m_links && lock == nullptr) lock = &own.emplace(lock_path());
+  std::optional<FileLock> own;
+  if (!m_links && lock == nullptr) lock = &own.emplace(lock_path(), FileLock::On::file, FileLock::Wait::yes);
   std::string const target = trashed_name();
   if (!try_rename(folder, target)) return false;
   dissolve(target, lock);
   return true;
 }
 
-void Store::dissolve(std::string const& folder, Lock const* lock)
+void Store::dissolve(std::string const& folder, FileLock const* lock)
 {
   auto const names = names_in(folder);
   // Without a record, or with one that was cut off, gc() finds the objects.
@@ -588,7 +588,7 @@ std::optional<std::set<std::string>> Store::referenced()
   return found;
 }
 
-void Store::release(std::vector<StoredLayer> const& layers, Lock const& lock)
+void Store::release(std::vector<StoredLayer> const& layers, FileLock const& lock)
 {
   auto const used = referenced();
   if (!used) return;
@@ -596,7 +596,7 @@ void Store::release(std::vector<StoredLayer> const& layers, Lock const& lock)
     if (used->count(layer.object) == 0) remove_unused(layer.object, lock);
 }
 
-void Store::remove_unused(std::string const& name, Lock const& lock) const
+void Store::remove_unused(std::string const& name, FileLock const& lock) const
 {
   std::string const object = object_path(name);
   auto const status = status_of(object);
@@ -604,7 +604,7 @@ void Store::remove_unused(std::string const& name, Lock const& lock) const
   if (status && (lock.held() || age_of(*status) > grace_seconds)) unlink_if_there(object);
 }
 
-void Store::sweep(Lock const* lock)
+void Store::sweep(FileLock const* lock)
 {
   for (char const* const base : {"tmp", "pins", "trash"})
     for (auto const& name : names_in(concat(m_path, "/", base))) {
@@ -768,10 +768,10 @@ private:
 
   void check_objects()
   {
-    std::optional<Lock> lock;
+    std::optional<FileLock> lock;
     std::optional<std::set<std::string>> used;
     if (!m_store.links()) {
-      if (m_what.mend) lock.emplace(m_store.lock_path());
+      if (m_what.mend) lock.emplace(m_store.lock_path(), FileLock::On::file, FileLock::Wait::yes);
       used = m_store.referenced();
     }
     for (auto const& part : names_in(m_store.path() + "/objects"))

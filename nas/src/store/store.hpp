@@ -12,6 +12,7 @@
 
 #include "store/folder.hpp"
 
+#include <nasturtium/core/file_lock.hpp>
 #include <nasturtium/nas/weight_store.hpp>
 
 #include <memory>
@@ -45,9 +46,9 @@ public:
   std::optional<std::string> pin(std::string const& id, std::string const& trial);
   /// Takes a folder out of the store at once, then its objects as far as nobody else needs them. False where it was
   /// gone.
-  bool discard(std::string const& folder, Lock const* lock = nullptr);
+  bool discard(std::string const& folder, FileLock const* lock = nullptr);
   /// Where it fails (another user's files, a disk that is gone) the next sweep may try again.
-  bool try_discard(std::string const& folder, Lock const* lock = nullptr) noexcept;
+  bool try_discard(std::string const& folder, FileLock const* lock = nullptr) noexcept;
   std::string model_folder(std::string const& id) const { return m_path + "/models/" + id; }
 
   struct Check
@@ -59,7 +60,7 @@ public:
   StoreReport check(Check const& what);
   StoreUsage usage();
   /// Takes away what dead processes left in tmp/, pins/ and trash/.
-  void sweep(Lock const* lock = nullptr);
+  void sweep(FileLock const* lock = nullptr);
 
 private:
   /// What the last look at models/ found under a name; valid as long as the folder is the same.
@@ -97,16 +98,16 @@ private:
   std::string trashed_name() const;
 
   /// Folders of the models that have to go; where that cannot make room enough, `reason` says so.
-  std::vector<std::string> room_for(StoredModel const& model, std::span<std::string const> keep, Lock const& lock,
+  std::vector<std::string> room_for(StoredModel const& model, std::span<std::string const> keep, FileLock const& lock,
                                     std::string& reason);
   std::set<std::string> pinned();
-  void dissolve(std::string const& folder, Lock const* lock);
+  void dissolve(std::string const& folder, FileLock const* lock);
   void drop_link(std::string const& file, std::string const& name) const;
   /// Without links: removes those objects that no record names.
-  void release(std::vector<StoredLayer> const& layers, Lock const& lock);
+  void release(std::vector<StoredLayer> const& layers, FileLock const& lock);
   /// Objects that records name; nothing where a record cannot be read.
   std::optional<std::set<std::string>> referenced();
-  void remove_unused(std::string const& name, Lock const& lock) const;
+  void remove_unused(std::string const& name, FileLock const& lock) const;
 };
 
 /// record.json in a folder; nothing where it is gone.

@@ -4,6 +4,8 @@
 // The folder of a run (training, search): made complete or not at all, worked on by one process at a time.
 #pragma once
 
+#include <nasturtium/core/file_lock.hpp>
+
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,11 +31,6 @@ public:
   /// True where the folder holds a run.
   static bool exists(std::string const& path);
 
-  ~RunFolder();
-  RunFolder(RunFolder&& other) noexcept;
-  RunFolder(RunFolder const&) = delete;
-  RunFolder& operator=(RunFolder const&) = delete;
-
   std::string const& path() const { return m_path; }
   std::string file(std::string const& name) const;
 
@@ -41,7 +38,7 @@ private:
   explicit RunFolder(std::string path);
 
   std::string m_path;
-  int m_lock = -1;
+  FileLock m_lock;
 };
 
 } // namespace nasturtium

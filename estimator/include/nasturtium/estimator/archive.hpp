@@ -6,6 +6,7 @@
 // are the truth; HDF5 and CSV are exports of them.) Format: docs/estimator-measuring.md. Reference section 2.4.
 #pragma once
 
+#include <nasturtium/core/file_lock.hpp>
 #include <nasturtium/core/journal.hpp>
 #include <nasturtium/core/json.hpp>
 #include <nasturtium/estimator/device.hpp>
@@ -93,20 +94,8 @@ public:
   void retime(std::size_t sample, Measurement const& again);
 
 private:
-  class Lock
-  {
-  public:
-    explicit Lock(std::string const& path);
-    ~Lock();
-    Lock(Lock const&) = delete;
-    Lock& operator=(Lock const&) = delete;
-
-  private:
-    int m_descriptor = -1;
-  };
-
   std::string m_path;
-  Lock m_lock;
+  FileLock m_lock;
   Archive m_archive;
   JournalWriter m_journal;
 };
