@@ -12,8 +12,8 @@ std::size_t dense_workspace(DenseShape const& shape)
 {
   std::size_t bytes = 0;
   for (Pass const pass : {Pass::forward, Pass::backward_data, Pass::backward_weights}) {
-    bytes = std::max(
-        bytes, impl::contraction_workspace<ExecSpace, Real>(impl::Layer::dense, pass, impl::as_convolution(shape)));
+    bytes =
+        std::max(bytes, impl::contraction_workspace<ExecSpace, Real>(impl::Layer::dense, pass, as_convolution(shape)));
   }
   return bytes;
 }
@@ -21,7 +21,7 @@ std::size_t dense_workspace(DenseShape const& shape)
 template <class ExecSpace, class Real>
 std::vector<std::string_view> dense_implementations(Pass pass, DenseShape const& shape)
 {
-  return impl::contraction_implementations<ExecSpace, Real>(impl::Layer::dense, pass, impl::as_convolution(shape));
+  return impl::contraction_implementations<ExecSpace, Real>(impl::Layer::dense, pass, as_convolution(shape));
 }
 
 template <class ExecSpace, class Real>
@@ -32,7 +32,7 @@ void dense_forward(ExecSpace const& exec, std::string_view implementation, Dense
 {
   impl::Contraction<Real> problem;
   problem.pass = Pass::forward;
-  problem.shape = impl::as_convolution(shape);
+  problem.shape = as_convolution(shape);
   problem.a = src.data();
   problem.b = weights.data();
   problem.c = dst.data();
@@ -60,7 +60,7 @@ void dense_backward_data(ExecSpace const& exec, std::string_view implementation,
 {
   impl::Contraction<Real> problem;
   problem.pass = Pass::backward_data;
-  problem.shape = impl::as_convolution(shape);
+  problem.shape = as_convolution(shape);
   problem.a = dst_grad.data();
   problem.b = weights.data();
   problem.c = src_grad.data();
@@ -85,7 +85,7 @@ void dense_backward_weights(ExecSpace const& exec, std::string_view implementati
 {
   impl::Contraction<Real> problem;
   problem.pass = Pass::backward_weights;
-  problem.shape = impl::as_convolution(shape);
+  problem.shape = as_convolution(shape);
   problem.a = src.data();
   problem.b = dst_grad.data();
   problem.c = weights_grad.data();

@@ -98,13 +98,8 @@ public:
   {
     for (auto const& step : m_plan.steps) {
       if (step.kind != StepKind::conv2d && step.kind != StepKind::dense) continue;
-      kernels::Conv2dShape shape;
-      if (step.kind == StepKind::conv2d) {
-        shape = conv2d_shape(step, batch);
-      } else {
-        auto const dense = dense_shape(step, batch);
-        shape.batch = batch, shape.in_channels = dense.in, shape.out_channels = dense.out;
-      }
+      auto const shape =
+          step.kind == StepKind::conv2d ? conv2d_shape(step, batch) : kernels::as_convolution(dense_shape(step, batch));
       if (step.statistics_for < 0) f(kernels::Pass::forward, shape);
       if (!step.backward) continue;
       if (step.gradients[0] != GradientMode::none) f(kernels::Pass::backward_data, shape);

@@ -38,14 +38,4 @@ struct Contraction
   Real* bias_grad = nullptr;                    ///< backward_weights: (out_channels) or null
 };
 
-/// The convolution that a dense layer is.
-constexpr Conv2dShape as_convolution(DenseShape const& shape)
-{
-  Conv2dShape conv;
-  conv.batch = shape.batch;
-  conv.in_channels = shape.in;
-  conv.out_channels = shape.out;
-  return conv;
-}
-
 } // namespace nasturtium::kernels::impl

@@ -5,7 +5,7 @@
 // underneath.
 #pragma once
 
-#include <nasturtium/kernels/batch_statistics.hpp>
+#include <nasturtium/kernels/conv2d.hpp>
 
 namespace nasturtium::kernels {
 
@@ -16,6 +16,16 @@ struct DenseShape
   int out = 1;
   constexpr double flops() const { return 2.0 * batch * in * out; }
 };
+
+/// The convolution that a dense layer is: 1 x 1 of images of 1 x 1.
+constexpr Conv2dShape as_convolution(DenseShape const& shape)
+{
+  Conv2dShape conv;
+  conv.batch = shape.batch;
+  conv.in_channels = shape.in;
+  conv.out_channels = shape.out;
+  return conv;
+}
 
 /// Bytes of workspace that any of the three passes needs.
 template <class ExecSpace, class Real>
