@@ -87,7 +87,7 @@ SearchEstimator start_estimator(std::string const& path, nas::SearchConfig const
       trainer.policy != nn::PopulationPolicy::fused)
     trainer.threads = 1;
   constexpr int probes = 6;
-  std::string device = calibrate(*model, trainer, probes_of(config, probes));
+  std::string device = calibrate(*model, trainer, probes_of(config, probes), config.training.precision);
   return {std::move(model), std::move(device)};
 }
 
@@ -98,15 +98,17 @@ SearchEstimator resume_estimator(nas::SearchFolder const& folder)
   SearchEstimator estimator{std::make_shared<estimator::StepModel>(estimator::StepModel::load(read_file(path), path)),
                             reader.string("device")};
   reader.finish();
+  estimator.model->device(estimator.device); // one that it does not know is an error now
   return estimator;
 }
 
-/// How far the estimates were off: the median of |expected - measured| / measured over the epochs that were trained.
-double estimate_error(nas::SearchConfig const& config, nas::SearchResult const& result)
+/// How far the estimates were off: the median of |expected - measured| / measured over the epochs that were trained,
+/// of the `whole` epochs of a training.
+double estimate_error(double whole, nas::SearchResult const& result)
 {
   std::vector<double> errors;
   for (auto const& trial : result.trials) {
-    double const expected = trial.expected_seconds * trial.epochs / config.training.epochs;
+    double const expected = trial.expected_seconds * trial.epochs / whole;
     if (std::isfinite(expected) && trial.epochs > 0 && trial.seconds > 0)
       errors.push_back(std::abs(expected - trial.seconds) / trial.seconds);
   }
@@ -240,7 +242,7 @@ Table transfer_table(nas::SearchConfig const& config, nas::SearchResult const& r
   return table;
 }
 
-void print_tables(nas::SearchFolder const& folder, nas::SearchResult const& result, Winner const& winner)
+void print_tables(nas::SearchFolder const& folder, nas::SearchResult const& result, Winner const& winner, double error)
 {
   std::vector<nas::TrialResult const*> ranked;
   for (auto const& trial : result.trials)
@@ -283,11 +285,10 @@ void print_tables(nas::SearchFolder const& folder, nas::SearchResult const& resu
                    static_cast<std::int64_t>(result.trials.size()), stopped, failed, result.epochs_used,
                    100 * result.saved(), result.seconds, result.engine_seconds, cell(winner.test_score)});
   std::cout << summary.text();
-  if (!config.estimator.is_null()) {
+  if (!config.estimator.is_null()) { // docs/guide/search.md
     auto const over = std::count_if(result.trials.begin(), result.trials.end(), [&](auto const& trial) {
       return config.seconds_cap > 0 && trial.expected_seconds > config.seconds_cap;
     });
-    double const error = estimate_error(config, result);
     std::cout << "\nTraining times were estimated";
     if (std::isfinite(error))
       std::cout << ": half of them within " << fixed(100 * error, 1) << " % of what was measured";
@@ -303,7 +304,7 @@ json::Value number(double value)
   return std::isfinite(value) ? json::Value(value) : json::Value(nullptr);
 }
 
-void print_json(nas::SearchFolder const& folder, nas::SearchResult const& result, Winner const& winner)
+void print_json(nas::SearchFolder const& folder, nas::SearchResult const& result, Winner const& winner, double error)
 {
   json::Object object;
   object["run"] = folder.path();
@@ -314,8 +315,7 @@ void print_json(nas::SearchFolder const& folder, nas::SearchResult const& result
   object["saved"] = result.saved();
   object["seconds"] = result.seconds;
   object["engine_seconds"] = result.engine_seconds;
-  if (auto const& config = folder.config(); !config.estimator.is_null())
-    object["estimate_error"] = number(estimate_error(config, result));
+  if (!folder.config().estimator.is_null()) object["estimate_error"] = number(error);
   if (winner.result) {
     json::Object best;
     best["trial"] = winner.result->trial.id;
@@ -342,16 +342,17 @@ int run(nas::SearchFolder& folder, datasets::Dataset const& dataset, nn::Trainer
   if (estimator.model) cost = training_cost(estimator.model, estimator.device, folder.config().training, dataset);
   auto const result = nas::run_search(folder, dataset, trainer, watcher, [] { return interrupted(); }, cost);
   watcher.finish();
+  double const error = estimate_error(whole_epochs(folder.config().training, dataset), result);
   if (result.interrupted) {
     std::cerr << "nasturtium: interrupted; go on with: nasturtium search --resume " << folder.path() << '\n';
-    if (as_json) print_json(folder, result, {});
+    if (as_json) print_json(folder, result, {}, error);
     return exit_interrupted;
   }
   auto const winner = judge(folder, result, dataset, trainer);
   if (as_json)
-    print_json(folder, result, winner);
+    print_json(folder, result, winner, error);
   else
-    print_tables(folder, result, winner);
+    print_tables(folder, result, winner, error);
   return winner.result ? exit_success : exit_failure;
 }
 

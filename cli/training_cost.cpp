@@ -6,6 +6,7 @@
 #include <nasturtium/nas/random.hpp>
 #include <nasturtium/nas/search_space.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -13,11 +14,23 @@ namespace nasturtium::cli {
 
 using namespace estimator;
 
-std::string calibrate(StepModel& model, nn::TrainerOptions const& trainer, std::vector<Workload> const& probes)
+namespace {
+
+double batches(std::int64_t samples, nn::TrainOptions const& options)
+{
+  return static_cast<double>((samples + options.batch_size - 1) / options.batch_size);
+}
+
+} // namespace
+
+std::string calibrate(StepModel& model, nn::TrainerOptions const& trainer, std::vector<Workload> const& probes,
+                      nn::Precision precision)
 {
   auto const device = probe_device(trainer);
   auto timing = measure_preset("quick");
   timing.max_seconds = 0.3;
+  timing.cap_step_seconds = 60; // the heavy networks are those that matter
+  timing.precision = precision;
   std::vector<Example> timed;
   std::string reason = "there is none";
   for (auto const& workload : probes) {
@@ -43,18 +56,22 @@ std::vector<Workload> probes_of(nas::SearchConfig const& config, int count)
   return probes;
 }
 
+double whole_epochs(nn::TrainOptions const& options, datasets::Dataset const& dataset)
+{
+  auto const epochs = static_cast<double>(options.epochs);
+  double const limit = static_cast<double>(options.max_steps) / batches(dataset.train.count, options);
+  return options.max_steps > 0 ? std::min(epochs, limit) : epochs;
+}
+
 nas::TrainingCost training_cost(std::shared_ptr<StepModel const> model, std::string device,
                                 nn::TrainOptions const& options, datasets::Dataset const& dataset)
 {
-  auto const batches = [&](std::int64_t samples) {
-    return static_cast<double>((samples + options.batch_size - 1) / options.batch_size);
-  };
-  double steps = options.epochs *
-                 (batches(dataset.train.count) + options.validations_per_epoch * batches(dataset.validation.count) / 3);
-  if (options.max_steps > 0) steps = std::min(steps, static_cast<double>(options.max_steps));
+  double const epochs = whole_epochs(options, dataset);
+  double const steps = epochs * (batches(dataset.train.count, options) +
+                                 options.validations_per_epoch * batches(dataset.validation.count, options) / 3);
   return [model = std::move(model), device = std::move(device), steps, batch = options.batch_size,
           optimiser = to_optimiser(options.optimiser)](nn::spec::Architecture const& architecture) {
-    return steps * model->estimate(describe({architecture, batch, optimiser}), device).seconds;
+    return steps * model->seconds(describe({architecture, batch, optimiser}), device);
   };
 }
 

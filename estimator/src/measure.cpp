@@ -138,6 +138,7 @@ Measurement measure(Workload const& workload, nn::TrainerOptions const& trainer,
   };
   nn::TrainOptions train;
   train.batch_size = workload.batch;
+  train.precision = options.precision;
   // Hosts promise memory that they do not have, and kill who touches it.
   train.memory_limit_bytes = std::max<std::int64_t>(1, nn::device_memory(trainer.backend).free);
   try {

@@ -156,6 +156,11 @@ Prediction StepModel::predicted(Description const& description, std::size_t devi
   return prediction;
 }
 
+double StepModel::seconds(Description const& description, std::string const& device) const
+{
+  return predicted(description, position(device)).seconds;
+}
+
 StepEstimate StepModel::estimate(Description const& description, std::string const& device) const
 {
   StepEstimate result;

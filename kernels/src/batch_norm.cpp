@@ -306,10 +306,10 @@ struct GradientSums
     beta_grad[c] = static_cast<Real>(sum);
     gamma_grad[c] = static_cast<Real>(product * static_cast<double>(inverse_deviation[c]));
   }
-  KOKKOS_FUNCTION void merge_on_host() const
+  KOKKOS_FUNCTION void merge_on_host(int begin, int end) const
   {
-    for (int first = 0; first < channels; first += merge_lanes) {
-      int const width = channels - first < merge_lanes ? channels - first : merge_lanes;
+    for (int first = begin; first < end; first += merge_lanes) {
+      int const width = end - first < merge_lanes ? end - first : merge_lanes;
       double sum[merge_lanes] = {}, product[merge_lanes] = {};
       for (Index chunk = 0; chunk < chunks; ++chunk) {
         Real const* const from = partial + chunk * 2 * channels + first;
@@ -357,8 +357,9 @@ struct HostBackwardSums
     for (Index chunk = begin; chunk < end; ++chunk)
       for (int c = 0; c < channels; c += pattern_capacity)
         tile(chunk, Pattern(channels, c));
-    if (last_to_arrive(sums.arrivals, static_cast<int>(end - begin), static_cast<int>(sums.chunks)))
-      sums.merge_on_host();
+    if (merged_by_last(sums.chunks, channels) &&
+        last_to_arrive(sums.arrivals, static_cast<int>(end - begin), static_cast<int>(sums.chunks)))
+      sums.merge_on_host(0, channels);
   }
 
   KOKKOS_FUNCTION void tile(Index chunk, Pattern const& pattern) const
@@ -396,6 +397,18 @@ struct HostBackwardSums
       to[c] = sum[c];
       to[channels + c] = product[c];
     }
+  }
+};
+
+template <class Real>
+struct HostMergeGradients
+{
+  GradientSums<Real> sums;
+  // Items are groups of merge_lanes channels.
+  KOKKOS_FUNCTION void operator()(Index begin, Index end) const
+  {
+    int const last = static_cast<int>(end) * merge_lanes;
+    sums.merge_on_host(static_cast<int>(begin) * merge_lanes, last < sums.channels ? last : sums.channels);
   }
 };
 
@@ -629,7 +642,10 @@ void batch_norm_statistics(ExecSpace const& exec, BatchNormShape const& shape, B
   impl::require_extent(op, "src", src, shape.rows * shape.channels);
   if constexpr (impl::is_host_space<ExecSpace>) {
     Index const grain = impl::rows_per_block(moment_chunk_rows * shape.channels);
-    impl::for_items(exec, label, chunks, grain, impl::HostMoments<Real>{shape.rows, shape.channels, src.data(), to});
+    bool const apart = !impl::merged_by_last(chunks, shape.channels);
+    impl::for_items(exec, label, chunks, grain,
+                    impl::HostMoments<Real>{shape.rows, shape.channels, src.data(), apart ? to.moments_alone() : to});
+    if (apart) impl::merge_statistics(exec, to, shape.rows, shape.channels);
   } else {
     impl::for_columns(exec, label, chunks * impl::column_blocks(shape.channels), impl::merge_scratch_bytes,
                       impl::DeviceMoments<Real>{shape.rows, shape.channels, src.data(), to});
@@ -685,6 +701,7 @@ void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Rea
                          Real* gamma_grad, Real* beta_grad, Real* partial, int* arrivals)
 {
   static std::string const sums_label = "nasturtium::batch_norm_backward_sums";
+  static std::string const merge_label = "nasturtium::batch_norm_backward_merge";
   static std::string const label = "nasturtium::batch_norm_backward";
   constexpr bool host = is_host_space<ExecSpace>;
   Index const chunks = backward_chunks(shape);
@@ -692,6 +709,8 @@ void batch_norm_backward(ExecSpace const& exec, BatchNormShape const& shape, Rea
   if constexpr (host) {
     for_items(exec, sums_label, chunks, 1,
               HostBackwardSums<Real, with_relu>{shape.rows, shape.channels, src, dst, dst_grad, mean, sums});
+    if (!merged_by_last(chunks, shape.channels))
+      for_items(exec, merge_label, (shape.channels + merge_lanes - 1) / merge_lanes, 1, HostMergeGradients<Real>{sums});
   } else {
     for_columns(exec, sums_label, chunks * column_blocks(shape.channels), column_lanes * column_slots * sizeof(double),
                 DeviceBackwardSums<Real, with_relu>{shape.rows, shape.channels, src, dst, dst_grad, mean, sums});

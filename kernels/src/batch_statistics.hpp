@@ -48,6 +48,14 @@ struct Statistics
     arrivals = from.arrivals.data();
   }
 
+  /// The same without what becomes of the moments.
+  Statistics moments_alone() const
+  {
+    Statistics alone;
+    alone.moments = moments;
+    return alone;
+  }
+
   KOKKOS_FUNCTION void finish(int c, double rows, double its_mean, double squares) const
   {
     double const variance = squares / rows;
@@ -70,6 +78,13 @@ KOKKOS_INLINE_FUNCTION Index rows_of_chunk(Index rows, Index chunk)
 
 /// Channels that are merged side by side on hosts.
 inline constexpr int merge_lanes = 16;
+
+/// Whether the last thread of a host's launch merges `chunks` of `channels`: some tens of microseconds at most. More
+/// are worth a launch of their own, which shares them out. The merging is the same, and so are the bits.
+constexpr bool merged_by_last(Index chunks, Index channels)
+{
+  return chunks * channels <= 32768;
+}
 
 /// Merges the moments of the channels [first, last), chunk after chunk (Chan, Golub and LeVeque's update).
 template <class Real>
@@ -199,7 +214,7 @@ template <class ExecSpace, class Real>
 void merge_statistics(ExecSpace const& exec, Statistics<Real> const& statistics, Index rows, int channels)
 {
   static std::string const label = "nasturtium::batch_norm_merge";
-  if (rows == 0) return;
+  if (rows == 0 || statistics.mean == nullptr) return;
   if constexpr (is_host_space<ExecSpace>) {
     // One group per block where there are many chunks, all groups in the calling thread where there are few.
     Index const grain = moment_chunks(rows) > 64 ? 1 : 64;

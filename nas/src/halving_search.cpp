@@ -288,6 +288,9 @@ void check(HalvingSearchConfig const& config)
 {
   check(config.halving);
   ResidualSpace const space(config.space, config.task);
+  // What hears of a model may evaluate it: on a device that others have filled there may be no memory for that.
+  require(config.workers == 1 || config.backend != nn::BackendKind::cuda, "halving: 'workers' must be 1 with backend ",
+          nn::name(config.backend), ", got ", config.workers);
   require(config.workers >= 1 && config.workers <= most_workers, "halving: 'workers' must be in [1, ", most_workers,
           "], got ", config.workers);
   require(config.objective == HalvingObjective::loss || config.task.classes > 0,

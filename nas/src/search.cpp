@@ -382,9 +382,16 @@ private:
   void wait(Trial const& trial)
   {
     Waiting waiting{trial};
-    try {
-      if (m_cost) waiting.expected_seconds = m_cost(m_space->decode(trial.genome));
-    } catch (Error const&) { // no network: make_job says so
+    if (m_cost) {
+      nn::spec::Architecture architecture;
+      bool sound = true;
+      try {
+        architecture = m_space->decode(trial.genome);
+        nn::spec::infer(architecture, "search");
+      } catch (Error const&) { // no network: make_job says so
+        sound = false;
+      }
+      if (sound) waiting.expected_seconds = m_cost(architecture);
     }
     m_waiting.push_back(std::move(waiting));
   }
@@ -393,7 +400,7 @@ private:
   std::optional<Waiting> next()
   {
     bool const by_cost = orders_by_cost(m_config, *m_algorithm);
-    while (m_waiting.empty() || by_cost) {
+    while (m_waiting.empty() || (by_cost && !(m_interrupted && m_interrupted()))) {
       auto const trial = m_algorithm->ask();
       if (!trial) break;
       json::Object event = to_json(*trial);
@@ -405,7 +412,9 @@ private:
     auto chosen = m_waiting.begin();
     if (by_cost)
       for (auto it = chosen; it != m_waiting.end(); ++it)
-        if (it->expected_seconds > chosen->expected_seconds || std::isnan(chosen->expected_seconds)) chosen = it;
+        if (it->expected_seconds > chosen->expected_seconds ||
+            (std::isnan(chosen->expected_seconds) && !std::isnan(it->expected_seconds)))
+          chosen = it;
     Waiting waiting = std::move(*chosen);
     m_waiting.erase(chosen);
     return waiting;

@@ -354,6 +354,49 @@ TEMPLATE_TEST_CASE("batch norm gives the same bits on every instance", "[batch_n
   }
 }
 
+#ifndef NASTURTIUM_EMULATED_DEVICE // too many values for it
+TEST_CASE("batch norm whose chunks are merged apart agrees with its definition on every instance", "[batch_norm]")
+{
+  // Neither the moments' 17 chunks of 2048 channels nor the 132 of the gradients are left to one thread.
+  BatchNormShape const shape{2100, 2048};
+  static_assert(2100 / moment_chunk_rows * 2048 > 32000);
+  std::vector<float> first;
+  for (auto const& exec : instances()) {
+    auto run = make_run<float>(shape, false);
+    run.forward(exec, Activation::identity, run.dst);
+    Reference const reference(shape, run.src.host(), run.gamma.host(), run.beta.host(),
+                              static_cast<double>(run.epsilon), {}, false);
+    CHECK(first_difference("mean", run.saved_mean.host(), reference.mean, 2e-5) == "");
+    CHECK(first_difference("inverse deviation", run.saved_inverse_deviation.host(), reference.inverse_deviation, 0,
+                           4e-5) == "");
+    auto const channels = static_cast<std::size_t>(shape.channels);
+    auto const x = run.src.host();
+    auto const g = random_values<float>(8, size_of(shape));
+    Values<float> const dy(g), dx(size_of(shape)), none, dg(channels), db(channels);
+    run.backward(exec, Activation::identity, dy, dx, false, none, false, dg, db);
+    std::vector<double> gamma_grad(channels), beta_grad(channels);
+    for (std::size_t i = 0; i < g.size(); ++i) {
+      auto const c = i % channels;
+      beta_grad[c] += static_cast<double>(g[i]);
+      gamma_grad[c] +=
+          static_cast<double>(g[i]) * (static_cast<double>(x[i]) - reference.mean[c]) * reference.inverse_deviation[c];
+    }
+    // 2100 summands of size 1.
+    CHECK(first_difference("gamma_grad", dg.host(), gamma_grad, 2e-3) == "");
+    CHECK(first_difference("beta_grad", db.host(), beta_grad, 2e-3) == "");
+    auto all = run.dst.host();
+    std::vector<Values<float> const*> const parts{&dx, &dg, &db, &run.running_variance};
+    for (auto const* part : parts) {
+      auto const values = part->host();
+      all.insert(all.end(), values.begin(), values.end());
+    }
+    if (first.empty()) first = all;
+    CHECK(all == first);
+    CHECK(run.arrivals.host() == std::vector<int>(channels, 0));
+  }
+}
+#endif
+
 TEST_CASE("batch norm of nothing does nothing, and wrong calls are errors", "[batch_norm]")
 {
   Space const exec;

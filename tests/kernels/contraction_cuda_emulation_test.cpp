@@ -436,10 +436,12 @@ TEST_CASE("CUDA contraction: a population is one launch and changes nothing")
   std::vector<Conv2dShape> shapes;
   for (int i = 0; i < 7; ++i)
     shapes.push_back(conv(1 + i % 2, 6 + i, 4 + 4 * (i % 3), 8, 3, 1, 1));
-  for (Pass const pass : {Pass::forward, Pass::backward_data, Pass::backward_weights}) {
+  for (auto const& [pass, moments] :
+       {std::pair(Pass::forward, false), std::pair(Pass::forward, true), std::pair(Pass::backward_data, false),
+        std::pair(Pass::backward_weights, false)}) {
     std::vector<Case<float>> alone, together;
     for (std::size_t i = 0; i < shapes.size(); ++i)
-      alone.emplace_back(shapes[i], pass, true, false, static_cast<unsigned>(i), false);
+      alone.emplace_back(shapes[i], pass, true, moments, static_cast<unsigned>(i), false);
     together = alone;
     std::vector<Contraction<float>> list;
     for (auto& c : alone)
@@ -450,6 +452,9 @@ TEST_CASE("CUDA contraction: a population is one launch and changes nothing")
     for (std::size_t i = 0; i < shapes.size(); ++i) {
       CHECK(first_difference(alone[i].c, together[i].c) == -1);
       CHECK(first_difference(alone[i].bias_grad, together[i].bias_grad) == -1);
+      CHECK(first_difference(alone[i].mean, together[i].mean) == -1);
+      CHECK(first_difference(alone[i].deviation, together[i].deviation) == -1);
+      CHECK(together[i].arrivals == std::vector<int>(together[i].arrivals.size(), 0));
     }
   }
 }

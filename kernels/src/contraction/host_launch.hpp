@@ -59,9 +59,12 @@ template <class ExecSpace, class Real, class Work>
 void run_workers(ExecSpace const& exec, std::string const& label, int workers, Contraction<Real> const& problem,
                  Work const& work)
 {
-  run_workers(
-      exec, label, workers,
-      ThenMerge<Work, Real>{work, problem.statistics, problem.shape.out_rows(), problem.shape.out_channels, workers});
+  Index const rows = problem.shape.out_rows();
+  int const channels = problem.shape.out_channels;
+  bool const apart = !merged_by_last(moment_chunks(rows), channels);
+  run_workers(exec, label, workers,
+              ThenMerge<Work, Real>{work, apart ? Statistics<Real>() : problem.statistics, rows, channels, workers});
+  if (apart) merge_statistics(exec, problem.statistics, rows, channels);
 }
 
 /// The most threads that an instance can have: what scratch memory is sized for. Asked once, since making an instance

@@ -22,6 +22,7 @@ struct MeasureOptions
   double min_seconds = 1;              ///< in all blocks together
   double max_seconds = 10;             ///< with build and warm-up; fewer steps where it runs out
   double cap_step_seconds = 1;         ///< a slower step (seen in the warm-up) is given up: status over_cap
+  nn::Precision precision = nn::Precision::float32;
 };
 /// "full" (the reference's, above) and "quick" (5 blocks of 2 steps, 2 to 10 steps of warm-up, no minimum of seconds).
 /// Throws Error for other names.

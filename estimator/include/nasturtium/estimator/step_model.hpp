@@ -61,6 +61,8 @@ public:
   /// Error for fewer than 20 examples, and where one lineage holds more than half of them.
   static StepModel fit(std::vector<NamedExample> const& examples, StepModelOptions const& options);
 
+  /// The median of estimate() alone, without all that takes the training to compare with. Throws as it does.
+  double seconds(Description const& description, std::string const& device) const;
   /// In O(features x training). Throws Error for a device that the model does not know.
   StepEstimate estimate(Description const& description, std::string const& device) const;
   /// The interval of the middle `level`, seconds; an infinite end where there are too few rows.
