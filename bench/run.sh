@@ -22,6 +22,7 @@ The papers' experiments, their metrics as counters (--scale=smoke|laptop|node|pa
   weight-transfer  candidates that start from earlier weights (docs/weight-transfer.md)
   time-estimator  how long a training step takes (docs/estimator.md)
   ensembles      from searches to ensembles that are served (docs/guide/ensemble.md)
+  search-order   estimated training times in a search: how far off, and what beginning with the longest saves (docs/guide/search.md)  [SEARCH OPTIONS]
   predictor      microseconds per prediction of every method
   selection      a step of ensemble selection against reading its columns (docs/ensembles-selection.md)
   ensemble-planner  plans against known optima: fractions of them, milliseconds
@@ -60,6 +61,15 @@ run_populations() {
   ./nasturtium shell python3 bench/results.py "$json" results/speed/populations-own.csv "./nasturtium bench populations"
 }
 
+# run_search_order OPTIONS: an estimator and three searches on Fashion-MNIST (--data-dir DIR where it is not in ./data), to results/search-order/.
+run_search_order() {
+  local work=build/search-order
+  name_commit
+  NASTURTIUM_QUIET=1 ./nasturtium build openmp nasturtium
+  rm -rf "$work"
+  ./nasturtium shell python3 bench/search_order.py build/openmp/cli/nasturtium "$work" results/search-order "$@"
+}
+
 # run_all: every benchmark once, the tables to results/speed/.
 run_all() {
   local kind json
@@ -81,6 +91,7 @@ case $what in
     ;;
   results) run_all ;;
   populations) run_populations ;;
+  search-order) run_search_order "$@" ;;
   peers-steps) exec bench/peers/speed.sh "$@" ;;
   peers-kernels) exec bench/peers/kernels.sh "$@" ;;
   parity | accuracy) exec "bench/peers/$what.sh" "$@" ;;

@@ -337,6 +337,9 @@ MEASUREMENTS = {
     "ensemble/runtime": ("serving an ensemble, planned against the baselines", "ensembles-serving.md#measuring-it"),
     "parity/steps": ("fifty steps against PyTorch, every loss", "reproduce-foundation.md#parity"),
     "parity/summary": ("fifty steps against PyTorch, largest deviations", "reproduce-foundation.md#parity"),
+    "search-order/candidates": ("candidates of three searches, expected and measured training times", "guide/search.md#estimated-training-times"),
+    "search-order/estimates": ("how far these estimates were off", "guide/search.md#estimated-training-times"),
+    "search-order/schedules": ("lengths of these searches on several workers, by the order of the candidates", "guide/search.md#estimated-training-times"),
     "speed/kernels": ("layers against oneDNN", "performance.md#contraction-on-the-host"),
     "speed/kernels-own": ("own contractions, against the peak and OpenBLAS", "performance.md#contraction-on-the-host"),
     "speed/memory-own": ("own memory-bound kernels", "performance.md"),
@@ -368,6 +371,18 @@ def recorded(provenance: dict) -> list[str]:
     command = f"./{command}" if command.startswith("nasturtium ") else command
     day = (provenance.get("utc") or provenance.get("time") or provenance.get("date") or "")[:10]
     return [machine, day, f"`{commit[:12]}`{modified}", f"`{command}`"]
+
+
+def search_order() -> list[str]:
+    """Lengths of all generations, of the shortest that there can be."""
+    error = {r["search"]: r for r in rows("search-order/estimates.csv")}
+    lines = []
+    for r in rows("search-order/schedules.csv"):
+        bound, mine = float(r["bound_seconds"]), error[r["search"]]
+        first = [r["search"], f"{100 * float(mine['median_error']):.1f} / {100 * float(mine['p90_error']):.1f} %, {float(mine['spearman']):.3f}"]
+        lines.append([*(first if r["workers"] == "2" else ["", ""]), r["workers"],
+                      *(f"{float(r[key]) / bound:.3f}" for key in ("as_asked_seconds", "longest_expected_first_seconds", "longest_first_seconds"))])
+    return table(["search", "error, median / 90 %; rank correlation", "workers", "as asked", "longest expected first", "longest first"], lines, 2)
 
 
 def results_experiments() -> list[str]:
@@ -478,7 +493,7 @@ ENSEMBLES = {
 
 TABLES = {**ESTIMATOR, **ENSEMBLES, "results-experiments": results_experiments, "results-measurements": results_measurements, "results-bare": results_bare,
           "ensemble-planner": ensemble_planner, "ensemble-runtime": ensemble_runtime,
-          "launches": launches, "cuda-contraction": cuda_contraction, "cuda-sources": cuda_sources, "selection": selection, "demo": demo, "penguin-claims": penguin_claims, "transfer-claims": transfer_claims, "transfer-hours": transfer_hours, "estimator-claims": estimator_claims, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
+          "launches": launches, "search-order": search_order, "cuda-contraction": cuda_contraction, "cuda-sources": cuda_sources, "selection": selection, "demo": demo, "penguin-claims": penguin_claims, "transfer-claims": transfer_claims, "transfer-hours": transfer_hours, "estimator-claims": estimator_claims, "penguin": penguin, "penguin-live": penguin_live, "steps": steps, "kernels": kernels, "own": own, "gemm": gemm, "accuracy": accuracy, "parity": parity,
           "transfer-scores": transfer_scores, "transfer-full": transfer_full, "transfer-controls": transfer_controls,
           "transfer-cost": transfer_cost, "transfer-ranks": transfer_ranks, "together": together}
 
