@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <functional>
 #include <iostream>
 #include <sstream>
@@ -280,7 +281,9 @@ void add_all()
 } // namespace
 } // namespace nasturtium::bench
 
-int main(int argc, char* argv[])
+namespace {
+
+int run(int argc, char* argv[])
 {
   Kokkos::ScopeGuard const guard(Kokkos::InitializationSettings().set_disable_warnings(true));
   // --models=8,32: each shape for populations of so many models too.
@@ -314,4 +317,16 @@ int main(int argc, char* argv[])
   nasturtium::bench::add_all();
   benchmark::RunSpecifiedBenchmarks();
   return 0;
+}
+
+} // namespace
+
+int main(int argc, char* argv[])
+{
+  try {
+    return run(argc, argv);
+  } catch (std::exception const& error) { // no device that this build could run on
+    std::fprintf(stderr, "contraction_bench: %s\n", error.what());
+    return 2;
+  }
 }

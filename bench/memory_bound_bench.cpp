@@ -18,6 +18,8 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <exception>
 #include <map>
 #include <string>
 #include <vector>
@@ -321,7 +323,9 @@ void register_elementwise()
 
 } // namespace
 
-int main(int argc, char* argv[])
+namespace {
+
+int run(int argc, char* argv[])
 {
   Kokkos::ScopeGuard const guard(Kokkos::InitializationSettings().set_disable_warnings(true));
   benchmark::Initialize(&argc, argv);
@@ -336,4 +340,17 @@ int main(int argc, char* argv[])
   register_elementwise();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char* argv[])
+{
+  try {
+    return run(argc, argv);
+  } catch (std::exception const& error) { // no device that this build could run on
+    std::fprintf(stderr, "memory_bench: %s\n", error.what());
+    return 2;
+  }
 }
