@@ -7,7 +7,7 @@
 #include <nasturtium/nas/search_space.hpp>
 
 #include <algorithm>
-#include <cmath>
+#include <cstdint>
 #include <utility>
 
 namespace nasturtium::cli {
@@ -18,7 +18,8 @@ namespace {
 
 double batches(std::int64_t samples, nn::TrainOptions const& options)
 {
-  return static_cast<double>((samples + options.batch_size - 1) / options.batch_size);
+  std::int64_t const whole = (samples + options.batch_size - 1) / options.batch_size;
+  return static_cast<double>(whole);
 }
 
 } // namespace
