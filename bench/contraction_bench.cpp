@@ -17,7 +17,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <functional>
 #include <iostream>
 #include <sstream>
@@ -323,10 +322,5 @@ int run(int argc, char* argv[])
 
 int main(int argc, char* argv[])
 {
-  try {
-    return run(argc, argv);
-  } catch (std::exception const& error) { // no device that this build could run on
-    std::fprintf(stderr, "contraction_bench: %s\n", error.what());
-    return 2;
-  }
+  return nasturtium::bench::run_or_tell("contraction_bench", run, argc, argv);
 }

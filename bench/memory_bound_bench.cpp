@@ -18,8 +18,6 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <exception>
 #include <map>
 #include <string>
 #include <vector>
@@ -347,10 +345,5 @@ int run(int argc, char* argv[])
 
 int main(int argc, char* argv[])
 {
-  try {
-    return run(argc, argv);
-  } catch (std::exception const& error) { // no device that this build could run on
-    std::fprintf(stderr, "memory_bench: %s\n", error.what());
-    return 2;
-  }
+  return nasturtium::bench::run_or_tell("memory_bench", run, argc, argv);
 }

@@ -70,7 +70,7 @@ Cell cell(double value)
 /// The estimator's file within a search's folder: scaled to the machine, so that a search that goes on estimates alike.
 constexpr char const* estimator_file = "estimator.json";
 
-/// A search's estimator: its text, and how the configuration names it.
+/// A search's estimator, if it has one, and the device that it is asked about.
 struct SearchEstimator
 {
   std::shared_ptr<estimator::StepModel const> model;
@@ -285,7 +285,7 @@ void print_tables(nas::SearchFolder const& folder, nas::SearchResult const& resu
                    static_cast<std::int64_t>(result.trials.size()), stopped, failed, result.epochs_used,
                    100 * result.saved(), result.seconds, result.engine_seconds, cell(winner.test_score)});
   std::cout << summary.text();
-  if (!config.estimator.is_null()) { // docs/guide/search.md
+  if (!config.estimator.is_null()) {
     auto const over = std::count_if(result.trials.begin(), result.trials.end(), [&](auto const& trial) {
       return config.seconds_cap > 0 && trial.expected_seconds > config.seconds_cap;
     });
